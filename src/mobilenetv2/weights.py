@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.description import ImportOptions, Resize
+from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.checkpoints.exporter import dialects_of, fitting_dialects, write_checkpoint
 from mobilenetv2.checkpoints.importer import import_network
 from mobilenetv2.checkpoints.labels import labels_of, read_label_file
@@ -32,7 +32,7 @@ from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import NetworkSpec, Size
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing, Resize
 from mobilenetv2.text import several
 
 ARCHIVES = (".tgz", ".tar.gz", ".tar")
@@ -94,6 +94,7 @@ def import_checkpoint(
     preprocessing: Preprocessing | str | PathLike[str] | None = None,
     resize: Resize | None = None,
     bgr: bool = False,
+    body: bool = False,
     photos: str | PathLike[str] | Iterable[str | PathLike[str]] = (),
     rebase: bool = True,
     output: str | PathLike[str] | None = None,
@@ -130,6 +131,8 @@ def import_checkpoint(
             says.
         bgr: True if the network takes blue first, as OpenCV reads photos; its first layer is
             turned, so that it takes red first as all networks here.
+        body: True for the body alone, with a new, untrained classifier: for a head that cannot be
+            described here. Such a network gives features, and answers once it is trained.
         photos: photos or folders of photos, similar to those of your task. If the file's BatchNorm
             is folded (.tflite, most .onnx), its statistics are measured on them. Default: six
             photos of this package.
@@ -167,6 +170,7 @@ def import_checkpoint(
             preprocessing=preprocessing_of(preprocessing),
             resize=resize,
             bgr=bgr,
+            body=body,
             strides=None if strides is None else read_strides(strides),
         )
         imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
@@ -174,8 +178,8 @@ def import_checkpoint(
         _require_name(name)
         given = {
             "labels": labels, "width": width, "size": size, "spec": spec, "strides": strides,
-            "preprocessing": preprocessing, "resize": resize,
-            "bgr": bgr or None, "photos": photos or None, "rebase": None if rebase else rebase,
+            "preprocessing": preprocessing, "resize": resize, "bgr": bgr or None,
+            "body": body or None, "photos": photos or None, "rebase": None if rebase else rebase,
         }  # fmt: skip
         for option, value in given.items():
             if value is not None:

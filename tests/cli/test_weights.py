@@ -15,6 +15,7 @@ import pytest
 
 from mobilenetv2 import weights as front
 from mobilenetv2.checkpoints import importer
+from mobilenetv2.checkpoints.exporter import write_checkpoint
 from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
@@ -306,6 +307,24 @@ def test_a_file_that_cannot_be_imported_is_one_line_and_leaves_nothing(
     assert out == "" and err.count("\n") == 1
     assert err.startswith("mobilenetv2: error: ") and message in err
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_body_alone_is_imported_and_gives_features(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = published("torchvision", width=0.1, classes=3, size=(32, 32))
+    file, out = tmp_path / "m.safetensors", tmp_path / "out"
+    config = ModelConfig.default(spec)
+    write_checkpoint(config, random_arrays(spec), "torchvision", file, False, False)
+    (tmp_path / "m.safetensors.json").unlink()
+    words = ["weights", "import", str(file), str(out), "--body", "--size", "32"]
+    assert main([*words, "--strides", "paper"]) == 0
+    origin = store.load(out)[0].origin
+    assert origin is not None and origin.untrained_classifier
+    photo = str(next(photos.glob("*/*")))
+    assert main(["predict", photo, "--model", str(out)]) == 2
+    assert "--features" in capsys.readouterr().err
+    assert main(["predict", photo, "--model", str(out), "--features"]) == 0
 
 
 def test_strides_are_said_and_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from mobilenetv2 import networks
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.model import store
 from mobilenetv2.networks.given_model import located
+from mobilenetv2.weights import Imported
 
 
 def test_a_folder_and_a_name_are_where_they_are(model: Path) -> None:
@@ -30,6 +31,12 @@ def test_a_network_lies_in_a_folder_for_the_time(model: Path, edition: str) -> N
     theirs_config, theirs = store.load(model)
     assert config == theirs_config and theirs.keys() == arrays.keys()
     assert all(np.array_equal(theirs[name], arrays[name]) for name in arrays)
+
+
+def test_an_imported_checkpoint_is_a_model(model: Path) -> None:
+    imported = Imported(*store.load(model))
+    with located(imported) as found:
+        assert store.load(found.place)[0] == imported.config
 
 
 def test_what_is_no_model_is_refused() -> None:

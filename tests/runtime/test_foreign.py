@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import mobilenetv2 as mn
+from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
 from mobilenetv2.formats import engines_of
 from mobilenetv2.graph.litert import CONFIG, write_litert
@@ -254,3 +255,19 @@ def test_values_are_rounded_to_what_a_graph_takes() -> None:
     x = np.array([-3.0, 0.5, 1.5, 254.6, 300.0], np.float32)
     assert typed(x, np.dtype("uint8")).tolist() == [0, 0, 2, 255, 255]
     assert typed(x, np.dtype("float16")).dtype == np.float16
+
+
+@pytest.mark.parametrize("name", ["tf2_mobilenet_v2_1.0_224_ptq.tflite",
+                                  "mobilenet_v2_1.0_224_inat_bird_quant.tflite"])  # fmt: skip
+def test_a_mobilenetv2_is_fed_as_an_import_of_it_is(
+    name: str, public_folder: Callable[[str], Path]
+) -> None:
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed (extra: litert)")
+    path = public_folder("published") / name
+    imported = read_checkpoint(path)[0]
+    found = read_artifact(path, Given()).config
+    assert found.preprocessing == imported.preprocessing
+    assert imported.preprocessing.resize == (256, 256)  # as its publisher measured it
+    assert any("as an import" in note for note in found.notes)
+    asked = read_artifact(path, Given(resize="stretch")).config.preprocessing
+    assert (asked.fit, asked.resize) == ("stretch", (224, 224))

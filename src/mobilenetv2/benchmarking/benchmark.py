@@ -27,8 +27,9 @@ from mobilenetv2.progress import say
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import tell
 from mobilenetv2.runtime.predictor import is_exported, load_any_artifact, require_nothing
-from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig, Resize
+from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.records import Resize
 from mobilenetv2.text import counted, several
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"

@@ -18,8 +18,10 @@ from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing, Resize
 
+METADATA = "the file's metadata"
+"""Source of a normalisation that the file says, but does not compute."""
 IMPORT_REVISION = 4
 """Number to increase when an import gives another config or other arrays, so that caches renew."""
 LARGEST = 16 * 1024**2
@@ -30,8 +32,6 @@ Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of values from 0 to 255, one for each channel."""
 STRETCHED = ("keras", "article-keras")
 """Families whose files are fed photos that are stretched to the network's size."""
-Resize = Literal["stretch", "cover", "none"]
-"""Way in which a photo gets the network's size: stretched, its central square, or as it is."""
 
 
 @dataclass(frozen=True, slots=True)

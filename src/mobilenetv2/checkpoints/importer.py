@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mobilenetv2.checkpoints.containers.reader import read_container
 from mobilenetv2.checkpoints.containers.savedmodel import PROGRAM
 from mobilenetv2.checkpoints.containers.tfjs import MODEL
@@ -31,15 +33,19 @@ from mobilenetv2.checkpoints.input_range import RANGES
 from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.checkpoints.strides import choose_strides
-from mobilenetv2.checkpoints.teachable import EXPORTS as TEACHABLE
-from mobilenetv2.checkpoints.teachable import describe_teachable
 from mobilenetv2.checkpoints.unreadable import explained
 from mobilenetv2.errors import DialectError, SpecError, WeightsError, argument
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.progress import say
 from mobilenetv2.spec.catalogue import known_file
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import Labels, ModelConfig, Origin
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.text import listed
+
+ONE_FILE = (".tflite", ".onnx", ".keras", ".h5")
+"""Endings of a whole network; the only such file of a folder is taken."""
+TEACHABLE_MACHINE = ("keras_model.h5", "model.savedmodel/saved_model.pb")
+"""Model in an unpacked export; LiteRT files may be several, so that one has to be named."""
 
 
 def import_network(
@@ -137,7 +143,8 @@ def open_checkpoint(weights: Path, options: ImportOptions) -> Checkpoint:
 def _called_what_it_is(weights: Path) -> Iterator[None]:
     """Give an error about a file of a recognised kind that is not read the kind's sentence."""
     try:
-        yield
+        with np.errstate(all="ignore"):  # a file's numbers may be anything
+            yield
     except DialectError as error:
         raise explained(weights, DialectError(f"{weights}: {error}")) from None
     except WeightsError as error:
@@ -162,8 +169,7 @@ def describe(weights: Path, checkpoint: Checkpoint, options: ImportOptions) -> D
         if first is not None:
             return dialect.describe(first, *others, size=options.size)
     # What else is in the file: a whole config of ours, a Keras model's layers, labels.
-    # Of Teachable Machine's files, what its own pages do with them is known.
-    return describe_teachable(checkpoint.inside, weights, checkpoint)
+    return checkpoint.inside
 
 
 def with_labels_beside(said: Description, weights: Path, classes: int) -> Description:
@@ -185,10 +191,7 @@ def collect(
     labels = options.labels or said.labels or fresh(spec.classes)
     spec = spec.replace(background=background_of(labels, spec.classes))
     dialect, sha256 = checkpoint.dialect, digest(weights)
-    record, why = choose_preprocessing(
-        said, dialect.preprocessing(spec), dialect.name, spec, options,
-        known_file(path.name, sha256),
-    )  # fmt: skip
+    record, why = _fed(path, sha256, checkpoint, said, spec, options)
     origin = Origin(
         path.name, sha256, dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
@@ -196,6 +199,33 @@ def collect(
         preprocessing=why,
     )  # fmt: skip
     return ModelConfig(spec, record, labels, origin, dict(said.metrics))
+
+
+def preprocessing_of(path: Path, options: ImportOptions) -> tuple[Preprocessing, str]:
+    """Return the preprocessing that an import of a file chooses, and how, without an import.
+
+    Args:
+        path: a file with a MobileNetV2.
+        options: the options; labels and what concerns the arrays are not looked at.
+
+    Raises:
+        WeightsError, DialectError, MissingExtra: as :func:`read_checkpoint` does.
+    """
+    checkpoint = open_checkpoint(path, options)
+    said = describe(path, checkpoint, options)
+    spec = checkpoint.completed(None).infer(said, options)
+    return _fed(path, digest(path), checkpoint, said, spec, options)
+
+
+def _fed(
+    path: Path, sha256: str | None, checkpoint: Checkpoint, said: Description, spec: NetworkSpec,
+    options: ImportOptions,
+) -> tuple[Preprocessing, str]:  # fmt: skip
+    dialect = checkpoint.dialect
+    return choose_preprocessing(
+        said, dialect.preprocessing(spec), dialect.name, spec, options,
+        known_file(path.name, sha256),
+    )  # fmt: skip
 
 
 # ---------------------------------------------------------------- folders
@@ -210,7 +240,7 @@ def weights_in(folder: Path) -> Path:
     """
     if "spec" in (_json(folder / "config.json") or {}):
         raise DialectError(f"{folder}: a model folder already; it can be used as it is")
-    for name in (*HUB_WEIGHTS, MODEL, PROGRAM, *TEACHABLE):
+    for name in (*HUB_WEIGHTS, MODEL, PROGRAM, *TEACHABLE_MACHINE):
         if (folder / name).is_file():
             return folder / name
     indices = sorted(folder.glob("*.index"))
@@ -218,7 +248,11 @@ def weights_in(folder: Path) -> Path:
         return indices[0].with_suffix("")
     if indices or (folder / "checkpoint").is_file():
         return folder  # several: its own list says which is the newest
-    error = WeightsError(f"{folder}: a folder without {' or '.join(HUB_WEIGHTS)}")
+    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in ONE_FILE)
+    if len(found) == 1:
+        return found[0]
+    held = f"; give one of its files: {listed([one.name for one in found], 5)}" if found else ""
+    error = WeightsError(f"{folder}: a folder without {' or '.join(HUB_WEIGHTS)}{held}")
     raise explained(folder, error)
 
 

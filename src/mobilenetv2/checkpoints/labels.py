@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.checkpoints.containers.savedmodel import PROGRAM
 from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.files import read_file
 from mobilenetv2.progress import say
@@ -91,17 +92,22 @@ def find_labels(path: Path, classes: int) -> tuple[Labels, Path] | None:
                     f"give {argument('labels')}, or move it away"
                 )
             return labels, beside
-    for beside in (path.with_name(name) for name in USUAL_NAMES):
+    # Teachable Machine's labels lie beside the SavedModel's folder.
+    folders = [path.parent, *([path.parent.parent] if path.name == PROGRAM else [])]
+    for beside in (folder / name for folder in folders for name in USUAL_NAMES):
         if beside == path or not beside.is_file():
             continue
         try:
             labels = read_label_file(beside)
         except DialectError as error:
-            if beside.name != "metadata.json":  # many programs write one
+            # Many programs write a metadata.json, and a .csv is rather a table of photos.
+            if beside.name != "metadata.json" and beside.suffix != ".csv":
                 say(f"note: {error}; it is passed over")
             continue
         if len(labels) == classes:
             return labels, beside
+        if beside.suffix == ".csv":
+            continue  # rather a table of photos
         say(
             f"note: {beside}: {len(labels)} names for the {classes} classes of {path.name}, so it "
             "is passed over"

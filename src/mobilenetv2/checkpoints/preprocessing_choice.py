@@ -11,9 +11,9 @@ import dataclasses
 import numpy as np
 
 from mobilenetv2.checkpoints.description import (
+    METADATA,
     Description,
     ImportOptions,
-    Resize,
     published_preprocessing,
 )
 from mobilenetv2.checkpoints.input_range import (
@@ -28,7 +28,7 @@ from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.catalogue import Checkpoint
 from mobilenetv2.spec.network import NetworkSpec
-from mobilenetv2.spec.records import Preprocessing
+from mobilenetv2.spec.records import Preprocessing, Resize
 
 Choice = tuple[Preprocessing, str]
 STEM = "stem.conv.weight"
@@ -68,7 +68,8 @@ def choose_preprocessing(
     elif said.preprocessing is not None:
         record, why = said.preprocessing, ""
         if options.resize is None and not options.bgr:
-            return record.at(spec.size), said.assumed
+            found = f"{said.preprocessing_from} says so" if said.preprocessing_from else ""
+            return record.at(spec.size), said.assumed or (found and f"{words(record)}: {found}.")
     else:
         record, why = _published(said, spec, known, dialect) or _found(said, usual, dialect, spec)
     if options.bgr:
@@ -98,7 +99,8 @@ def _given(
         record = read_preprocessing(given, spec.size, spec.input_channels)
         why = f"{given!r} was given"
     inside = said.normalisation
-    if inside is None or not said.preprocessing_from or len(record.mean) != len(inside[0]):
+    computed = said.preprocessing_from not in ("", METADATA)
+    if inside is None or not computed or len(record.mean) != len(inside[0]):
         return record, why
     raw = of_channels(RANGES["0..255"], len(record.mean))
     if same_normalisation(record, raw):  # right of the file, which scales them itself
@@ -142,10 +144,10 @@ def _found(said: Description, usual: Preprocessing, dialect: str, spec: NetworkS
     if said.normalisation is not None:
         mean, std = said.normalisation
         place = said.preprocessing_from or "the graph"
-        return (
-            dataclasses.replace(usual, mean=mean, std=std),
-            f"the file scales pixels itself ({place}), and {crop}",
+        says = (
+            f"{place} says so" if place == METADATA else f"the file scales pixels itself ({place})"
         )
+        return dataclasses.replace(usual, mean=mean, std=std), f"{says}, and {crop}"
     if said.input_range is not None:
         low, high = said.input_range
         name = require_range(low, high)

@@ -175,6 +175,7 @@ def _add_import(parser: Parser) -> None:
         help="resize of photos: stretched to the network's size, its central part, or none",
     )  # fmt: skip
     parser.add_flag("--bgr", "the network takes blue first, as OpenCV reads photos")
+    parser.add_flag("--body", "import the body alone, with a new, untrained classifier")
     parser.add_argument(
         "--strides", metavar="NAME|NUMBERS",
         help="strides of a state dict's network, which it does not say: paper, cifar, small, or "
@@ -203,6 +204,7 @@ def import_file(arguments: argparse.Namespace) -> None:
         arguments.file, dialect=arguments.dialect, labels=arguments.labels, width=arguments.width,
         size=arguments.size, spec=arguments.spec, strides=arguments.strides,
         preprocessing=arguments.preprocessing, resize=arguments.resize, bgr=arguments.bgr,
+        body=arguments.body,
         photos=arguments.photos or (), rebase=not arguments.no_rebase, output=arguments.out,
         overwrite=arguments.overwrite,
     )  # fmt: skip

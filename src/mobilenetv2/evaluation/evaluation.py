@@ -25,8 +25,7 @@ from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import load_model, load_network
-from mobilenetv2.spec.foreign import Resize
-from mobilenetv2.spec.records import Labels
+from mobilenetv2.spec.records import Labels, Resize
 from mobilenetv2.text import counted, escaped, interval, percent
 
 SHOWN = 20

@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.hub.models import locate
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.networks import folders
 from mobilenetv2.networks.building import NotANetwork
+from mobilenetv2.spec.records import ModelConfig
 
 if TYPE_CHECKING:
     from mobilenetv2.networks.options import Network
@@ -26,8 +29,21 @@ class Trained(Protocol):
         """Model folder of the best epoch."""
 
 
-AnyModel: TypeAlias = Union[str, PathLike[str], "Network", Trained]
-"""A model folder, a name that ``hub.models.locate`` knows, a network of any edition, or a run."""
+class Weights(Protocol):
+    """A config with its arrays, such as the result of ``import_checkpoint``."""
+
+    @property
+    def config(self) -> ModelConfig:
+        """Config of the network."""
+
+    @property
+    def arrays(self) -> Arrays:
+        """Canonical arrays."""
+
+
+AnyModel: TypeAlias = Union[str, PathLike[str], "Network", Trained, Weights]
+"""A model folder, a name that ``hub.models.locate`` knows, a network of any edition, a run, or an
+imported checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,11 @@ def located(model: AnyModel) -> Iterator[GivenModel]:
     with TemporaryDirectory(prefix="mobilenetv2-") as folder:
         place = Path(folder) / "network"
         try:
-            folders.save(model, place)  # it refuses what is no network
+            config, arrays = getattr(model, "config", None), getattr(model, "arrays", None)
+            if isinstance(config, ModelConfig) and isinstance(arrays, dict):
+                store.save(place, config, arrays)
+            else:
+                folders.save(model, place)  # it refuses what is no network
         except NotANetwork as error:
             raise MobileNetV2Error(
                 f"{error}, a model folder, an exported file, a name such as 'mobilenetv2_100', or "

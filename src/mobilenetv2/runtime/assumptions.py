@@ -5,6 +5,7 @@ calibrated range of a quantised input, if it is a usual one, and at last what su
 take. Every decision is a note that says what was taken, and why.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import assert_never
@@ -31,9 +32,16 @@ TITLES = {"litert": "LiteRT", "onnx": "ONNX"}
 
 
 def choose_preprocessing(
-    facts: Facts, given: Given, where: str
+    facts: Facts, given: Given, where: str, imported: tuple[Preprocessing, str] | None = None
 ) -> tuple[Preprocessing, tuple[str, ...]]:
     """Return how a photo becomes the network's picture, and notes that say why.
+
+    Args:
+        facts: facts of the file.
+        given: what the user says about it.
+        where: name of the file for messages.
+        imported: what an import of a MobileNetV2 chooses, and why. It takes the place of the
+            assumptions here; where the graph scales pixels itself, of that on the resize.
 
     Raises:
         ArtifactError: the range of a quantised input is none of the usual ones, or the given
@@ -44,6 +52,9 @@ def choose_preprocessing(
     if size is None:
         size = asked.size if isinstance(asked, Preprocessing) else USUAL_SIZE
         notes.append(f"pictures of {_words(size)} pixels, since the graph takes any size")
+    if imported is not None and facts.scaled is None:
+        record, why = imported
+        return record.at(size), (*notes, f"as an import: {why[:1].lower()}{why[1:].rstrip('.')}")
     fit, why = given.resize, "as given"
     if asked is not None:
         record, name = _asked(asked, facts, size, where)
@@ -54,11 +65,16 @@ def choose_preprocessing(
             )
         record = record.at(size)
         notes.append(f"pixel values {range_words(record.mean, record.std)}: {name} was given")
+        if fit is None:
+            notes.append(f"{resize_words(record)}: {name} was given")
     else:
         (mean, std), why_scaled = _scale(facts, where)
         notes.append(f"pixel values {range_words(mean, std)}: {why_scaled}")
         record = Preprocessing(size, size, "stretch", mean=mean, std=std)
-        if fit is None:
+        if imported is not None:
+            record = dataclasses.replace(imported[0].at(size), mean=mean, std=std)
+            notes.append(f"{resize_words(record)}: as an import of this MobileNetV2 has it")
+        elif fit is None:
             fit = facts.fit or "stretch"
             other = argument("resize", "cover" if fit == "stretch" else "stretch")
             why = "its metadata" if facts.fit else f"assumed, as it says nothing; else give {other}"

@@ -12,7 +12,8 @@ from mobilenetv2.runtime.answers import Unreadable as Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.runtime.prediction import answers
-from mobilenetv2.spec.foreign import AnyConfig, Resize
+from mobilenetv2.spec.foreign import AnyConfig
+from mobilenetv2.spec.records import Resize
 from mobilenetv2.text import counted
 
 Several = list[Any] | tuple[Any, ...] | Iterator[Any]

@@ -169,7 +169,7 @@ def embedded_config(text: str | None, path: Path) -> ModelConfig:
         made = BY_ENDING.get(path.suffix.lower())
         advice = (
             f"'mobilenetv2 weights import {path} OUT' converts it into a model folder"
-            if made is not None and made.graph
+            if made is not None and (made.graph or made.name == "keras")
             else "create the file with 'mobilenetv2 export'"
         )
         raise ArtifactError(

@@ -17,8 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.description import ImportOptions
+from mobilenetv2.checkpoints.foreign import Facts
 from mobilenetv2.checkpoints.foreign.reading import read_facts
-from mobilenetv2.errors import ArtifactError
+from mobilenetv2.checkpoints.importer import preprocessing_of
+from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.graph.onnx import CONFIG_KEY
@@ -32,7 +35,7 @@ from mobilenetv2.runtime.assumptions import (
 )
 from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches, read_bounded
 from mobilenetv2.spec.foreign import ForeignConfig, Given
-from mobilenetv2.spec.records import Labels, Origin
+from mobilenetv2.spec.records import Labels, Origin, Preprocessing
 
 FORMATS: tuple[str, ...] = ("litert", "onnx")
 """Formats whose foreign files are run."""
@@ -95,7 +98,7 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
     """
     data = read_bounded(path)
     facts = read_facts(data, path)
-    record, notes = choose_preprocessing(facts, given, str(path))
+    record, notes = choose_preprocessing(facts, given, str(path), _as_imported(path, facts, given))
     draft = ForeignConfig(
         facts.format, record, Labels.numbered(2), 2, layout=facts.layout, bgr=facts.bgr,
         batch=facts.batch,
@@ -111,7 +114,8 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
             "wrongly, since one output for two classes needs a sigmoid"
         )
     classes = 2 if outputs == "logit" else logits
-    labels, named = choose_labels(facts, given, _beside(path, classes), classes, str(path))
+    beside = None if given.labels or facts.labels else _beside(path, classes)
+    labels, named = choose_labels(facts, given, beside, classes, str(path))
     opening = (
         f"{path.name}: a file of another program, run as it is ({TITLES[facts.format]}, "
         f"{record.size[0]} x {record.size[1]} pixels, {classes} classes)"
@@ -122,6 +126,20 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
         origin=Origin(path.name, hashlib.sha256(data).hexdigest(), licence=facts.licence),
     )  # fmt: skip
     return ForeignArtifact(config, data, str(path))
+
+
+def _as_imported(path: Path, facts: Facts, given: Given) -> tuple[Preprocessing, str] | None:
+    """Return what an import of the file would choose, so that both answer alike.
+
+    It is None if the user or the file's metadata says how photos are fed, and for all networks but
+    a MobileNetV2.
+    """
+    if given.preprocessing or given.resize or facts.fit:
+        return None
+    try:
+        return preprocessing_of(path, ImportOptions())
+    except WeightsError:  # another network, or one that an import has to ask about
+        return None
 
 
 def known_artifact(path: Path, config: ForeignConfig) -> ForeignArtifact | None:

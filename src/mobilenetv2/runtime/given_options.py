@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TypeAlias, get_args
 
 from mobilenetv2.errors import ArtifactError, argument
-from mobilenetv2.spec.foreign import Given, Resize
+from mobilenetv2.spec.foreign import Given
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.records import Labels, Preprocessing
+from mobilenetv2.spec.records import Labels, Preprocessing, Resize
 
 GivenLabels: TypeAlias = Labels | str | PathLike[str] | Sequence[str]
 """Labels, their names in the order of the outputs, or the path of a file with them."""

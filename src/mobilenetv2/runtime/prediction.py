@@ -20,7 +20,7 @@ from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import LoadedModel, load_model
-from mobilenetv2.spec.foreign import Resize
+from mobilenetv2.spec.records import Resize
 
 BATCH = 8
 """Batch size. On a CPU, larger batches are slower, since their activations exceed the caches."""

@@ -7,11 +7,10 @@ from mobilenetv2.errors import SpecError
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr
 from mobilenetv2.spec.network import Outputs, Size
-from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing, Resize
 
 Layout = Literal["NHWC", "NCHW"]
 """Order of the input's sides: channels last or channels first."""
-Resize = Literal["stretch", "cover", "none"]
 
 
 @dataclass(frozen=True, slots=True)

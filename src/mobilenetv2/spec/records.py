@@ -222,6 +222,8 @@ def imagenet_classes() -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(row[2] for row in rows), tuple(row[1] for row in rows)
 
 
+Resize = Literal["stretch", "cover", "none"]
+"""Way to the network's size: the photo stretched, its central part, or no resize at all."""
 RebasedOn = Literal["", "built-in photos", "given photos", "training photos"]
 
 

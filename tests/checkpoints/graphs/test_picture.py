@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilenetv2.checkpoints.description import METADATA
 from mobilenetv2.checkpoints.graphs import picture
 from mobilenetv2.checkpoints.graphs.chain import PICTURE, Step
 from mobilenetv2.errors import DialectError
@@ -68,3 +69,30 @@ def test_the_description_says_where_it_is_from() -> None:
     steps, found = picture.describe(stem(WEIGHT / 255), ONE, ZERO, (), (0.0, 255.0))
     assert (found.normalisation, found.input_range) == (None, (0.0, 1.0))
     np.testing.assert_allclose(steps[0].weight, WEIGHT, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "factor", "offset", "expected"),
+    [
+        (127.5, 127.5, 1.0, 0.0, (127.5, 127.5)),
+        (0.0, 255.0, 2.0, -1.0, (127.5, 127.5)),  # pixels become 0 to 1, and the graph -1 to 1
+        (0.0, 255.0, 1.0, 0.0, (0.0, 255.0)),
+    ],
+)
+def test_the_metadata_says_what_pixels_become_before_the_graph(
+    mean: float, std: float, factor: float, offset: float, expected: tuple[float, float]
+) -> None:
+    metadata = (mean,) * 3, (std,) * 3
+    for integers in (None, (-1.0, 0.99)):
+        _, said = picture.describe(
+            stem(), factor * ONE, offset + ZERO, [], integers, metadata
+        )  # fmt: skip
+        assert said.normalisation == tuple((one,) * 3 for one in expected)
+        assert said.preprocessing_from == METADATA and said.input_range == integers
+
+
+def test_metadata_that_leaves_pixels_says_nothing_of_the_graph() -> None:
+    raw = picture.of_pixels(3)
+    _, said = picture.describe(stem(), ONE / 255, ZERO, ["MUL"], None, raw)
+    assert said.normalisation is not None
+    np.testing.assert_allclose(said.normalisation, ((0,) * 3, (255,) * 3), atol=1e-4)

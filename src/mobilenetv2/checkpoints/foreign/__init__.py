@@ -10,8 +10,8 @@ from mobilenetv2.checkpoints.containers import kinds
 from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.checkpoints.foreign.wiring import Meaning
 from mobilenetv2.errors import DialectError
-from mobilenetv2.spec.foreign import Layout, Resize
-from mobilenetv2.spec.records import Labels
+from mobilenetv2.spec.foreign import Layout
+from mobilenetv2.spec.records import Labels, Resize
 
 Shape = tuple[int | None, ...]
 """Sides of a tensor; None for one of any length."""

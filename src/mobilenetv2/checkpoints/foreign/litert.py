@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import bounds, kinds
 from mobilenetv2.checkpoints.containers.litert import DTYPES, IDENTIFIER
-from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.checkpoints.foreign import (
     LARGEST_FIRST,
     End,
@@ -84,7 +83,7 @@ def _facts(data: bytes) -> Facts:
         input_type=inputs[0].dtype, input_range=_range(graph.Tensors(int(given)), inputs[0].dtype),
         scaled=begin.scaled,
         largest_filter=_largest_filter(model, graph, wiring, begin.filters),
-        normalisation=_normalisation(said, channels),
+        normalisation=said.normalisation(channels),
         normalisation_from="the metadata in it",
         labels=labels, labels_from=labels_from, licence=said.licence,
         from_tensorflow=layout == "NHWC",
@@ -230,12 +229,6 @@ def _range(tensor: Any, dtype: str) -> tuple[float, float] | None:
         return None
     bounds_ = np.iinfo(dtype)
     return (bounds_.min - zero) * scale, (bounds_.max - zero) * scale
-
-
-def _normalisation(said: Metadata, channels: int) -> Normalisation | None:
-    means, stds = ((v * channels if len(v) == 1 else v) for v in (said.mean, said.std))
-    usable = len(means) == len(stds) == channels and all(std > 0 for std in stds)
-    return (means, stds) if usable and np.isfinite([*means, *stds]).all() else None
 
 
 def _labels(

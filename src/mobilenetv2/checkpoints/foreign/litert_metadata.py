@@ -10,13 +10,17 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mobilenetv2.checkpoints.containers import bounds
+from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.errors import WeightsError
 
 NAME = b"TFLITE_METADATA"
-IDENTIFIER = b"M001"
+IDENTIFIER, MODEL_IDENTIFIER = b"M001", b"TFL3"
 MOST_ENTRIES = 64
 """Maximum number of tensors, units and files of the metadata, and of members of the archive."""
 LARGEST_ENTRY = 4 * 1024**2
@@ -35,6 +39,30 @@ class Metadata:
     label_files: tuple[str, ...] = ()
     """Names of the archive's lists of labels."""
     licence: str | None = None
+
+    def normalisation(self, channels: int) -> Normalisation | None:
+        """Return mean and deviation of each channel's pixels; None if it has none to use."""
+        means, stds = ((v * channels if len(v) == 1 else v) for v in (self.mean, self.std))
+        usable = len(means) == len(stds) == channels and all(std > 0 for std in stds)
+        return (means, stds) if usable and np.isfinite([*means, *stds]).all() else None
+
+
+def metadata_in(data: bytes, path: Path | None = None) -> Metadata:
+    """Return the metadata of a LiteRT file; empty if there is none.
+
+    Args:
+        data: the whole file.
+        path: name of the file for messages.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    with bounds.damage("LiteRT file", path):
+        if data[4:8] != MODEL_IDENTIFIER:
+            return Metadata()
+        import tflite
+
+        return read_metadata(tflite.Model.GetRootAs(data, 0))
 
 
 def read_metadata(model: Any) -> Metadata:

@@ -39,8 +39,7 @@ from mobilenetv2.checkpoints.foreign.wiring import (
     source,
 )
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.spec.foreign import Resize
-from mobilenetv2.spec.records import Labels
+from mobilenetv2.spec.records import Labels, Resize
 
 OWN_SETS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
 """Operator sets that ONNX Runtime has."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from mobilenetv2.checkpoints.description import Description, Normalisation
+from mobilenetv2.checkpoints.description import METADATA, Description, Normalisation
 from mobilenetv2.checkpoints.graphs.chain import Step
 from mobilenetv2.errors import DialectError
 from mobilenetv2.text import listed
@@ -21,7 +21,7 @@ UNIT = 2.0
 
 def describe(
     steps: Sequence[Step], factor: NDArray, offset: NDArray, kinds: Sequence[str],
-    input_range: tuple[float, float] | None,
+    input_range: tuple[float, float] | None, metadata: Normalisation | None = None,
 ) -> tuple[list[Step], Description]:  # fmt: skip
     """Return what a graph says about its preprocessing, and the steps that fit it.
 
@@ -30,7 +30,17 @@ def describe(
         factor, offset: the graph computes ``value * factor + offset``; float64 (channels,) each.
         kinds: operators that do it.
         input_range: lowest and highest value of an input of integers; None for floats.
+        metadata: mean and deviation that turn pixels into the input, as the file's metadata says.
     """
+    if metadata is not None and metadata != of_pixels(len(factor)):
+        # The input is (pixel - mean) / std, and the graph scales that.
+        mean, std = (np.array(values, np.float64) for values in metadata)
+        place = f"{METADATA} and {operators(kinds)}" if kinds else METADATA
+        return [*steps], Description(
+            normalisation=_rounded(mean - offset * std / factor, std / factor),
+            preprocessing_from=place,
+            input_range=input_range,
+        )
     found = normalisation(factor, offset)
     if found is not None:
         return [*steps], Description(normalisation=found, preprocessing_from=operators(kinds))
@@ -62,7 +72,16 @@ def normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
     mean, std = -offset / factor, 1 / factor
     if (np.abs(std) < UNIT).all():
         mean, std = mean * 255, std * 255  # the graph expects values from 0 to 1
-    # Seven digits are those of a float32: 127.5 rather than 127.499998.
+    return _rounded(mean, std)
+
+
+def of_pixels(channels: int) -> Normalisation:
+    """Return the normalisation that leaves pixels from 0 to 255 as they are."""
+    return (0.0,) * channels, (1.0,) * channels
+
+
+def _rounded(mean: NDArray, std: NDArray) -> Normalisation:
+    """Return numbers with the seven digits of a float32: 127.5 rather than 127.499998."""
     means, stds = (tuple(float(f"{x:.7g}") + 0.0 for x in values) for values in (mean, std))
     return means, stds
 

@@ -253,11 +253,13 @@ def test_a_label_list_inside_the_file_is_taken_and_a_damaged_one_is_an_error(
 @pytest.mark.parametrize(
     ("file", "low", "high"), [(PTQ, -1, 1), (QUANT, -1, 127 / 128), (BIRDS, -1, 127 / 128)]
 )
-def test_integers_of_the_input_are_a_range_and_no_normalisation(
+def test_integers_of_the_input_are_a_range_and_the_metadata_is_the_normalisation(
     file: str, low: float, high: float, files: Path
 ) -> None:
     inside = DIALECT.open(DIALECT.read(files / file), files / file, ImportOptions()).inside
-    assert inside.normalisation is None and inside.input_range is not None
+    assert inside.normalisation is not None and inside.input_range is not None
+    np.testing.assert_allclose(inside.normalisation, 127.5, atol=0.5)
+    assert inside.preprocessing_from == METADATA
     np.testing.assert_allclose(inside.input_range, (low, high), atol=0.01)
 
 

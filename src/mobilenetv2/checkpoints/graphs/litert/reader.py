@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.checkpoints.containers.litert import Graph, read_litert
 from mobilenetv2.checkpoints.description import (
     ImportOptions,
     describe_config,
     parse_config,
 )
+from mobilenetv2.checkpoints.foreign.litert_metadata import metadata_in
 from mobilenetv2.checkpoints.graphs import picture
 from mobilenetv2.checkpoints.graphs.litert.walk import walk
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, with_bias
@@ -53,9 +55,10 @@ def open_graph(graph: Graph, path: Path, options: ImportOptions) -> GraphCheckpo
     else:
         lists = {name: text for name, text in texts.items() if name.endswith(".txt")}
         found = labels_among(lists, walked.head.classes)
+        said = metadata_in(bounds.read_graph_file(path), path)
         steps, fed = picture.describe(
             steps, walked.scaling.factor, walked.scaling.offset, walked.scaling.operators,
-            _input_range(graph),
+            _input_range(graph), said.normalisation(channels),
         )  # fmt: skip
         inside = dataclasses.replace(fed, labels=found[0] if found else None)
     inside = dataclasses.replace(inside, folded=True)

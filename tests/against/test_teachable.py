@@ -13,13 +13,12 @@ pytest.importorskip("h5py")
 
 import teachable
 
-from mobilenetv2.checkpoints.dialects.tfjs import DIALECT
 from mobilenetv2.checkpoints.importer import read_checkpoint
-from mobilenetv2.checkpoints.teachable import PREPROCESSING, describe_teachable
 from mobilenetv2.editions import numpy as edition
 from mobilenetv2.images.transform import PlanarTransform
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec
+from mobilenetv2.spec.records import Preprocessing
 
 pytestmark = pytest.mark.slow
 PICTURES = np.random.default_rng(4).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
@@ -59,7 +58,12 @@ def test_an_export_predicts_as_the_page_does(export: str, model: Any, tmp_path: 
     config, found = predicted(EXPORTS[export](model, tmp_path))
     np.testing.assert_allclose(found, teachable.answers(model, PICTURES), atol=1e-4)
     assert config.labels.names == teachable.LABELS
-    assert config.preprocessing == PREPROCESSING
+    record = Preprocessing(
+        (224, 224), (224, 224), "cover", interpolation="lanczos", mean=(127.5,) * 3,
+        std=(127.5,) * 3,
+    )  # fmt: skip
+    assert config.preprocessing == record and config.origin is not None
+    assert "Teachable Machine" in config.origin.preprocessing
     assert config.spec.classifier == ClassifierSpec(hidden=(HiddenSpec(100),), bias=False)
     assert config.spec.width == 0.35 and config.spec.size == (224, 224)
 
@@ -80,8 +84,3 @@ def test_without_labels_beside_it_classes_have_numbers(model: Any, tmp_path: Pat
             labels.write_text(text)
         config, _ = read_checkpoint(path)
         assert config.labels.names[0] == "class 0"
-
-
-def test_a_network_of_another_form_keeps_its_description(tmp_path: Path) -> None:
-    said = object()
-    assert describe_teachable(said, tmp_path, DIALECT) is said  # type: ignore[arg-type]
