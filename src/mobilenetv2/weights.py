@@ -301,10 +301,10 @@ def export_checkpoint(
         model: model folder, published name, or network of any edition.
         out: path of the file, whose ending sets the format (.pth, .safetensors, .h5, .weights.h5,
             .keras, .ckpt, .onnx or .tflite); for 'huggingface', path of a folder, and for 'timm'
-            too if it has no ending.
+            and 'tfjs' too if it has no ending.
         dialect: naming scheme of the tensors: 'torchvision', 'timm', 'keras', 'tf-slim',
-            'huggingface', 'tonylins', 'd-li14', 'article', 'onnx' or 'litert'. Default: the only
-            one that fits the file format and the network.
+            'huggingface', 'tonylins', 'd-li14', 'article', 'onnx', 'litert' or 'tfjs'. Default: the
+            only one that fits the file format and the network.
         ignore_numerics: True to export although the other project computes with other numerics,
             such as another padding or epsilon.
         photos: photos or folders of photos to measure the effect of ``ignore_numerics`` on.
@@ -358,7 +358,7 @@ def guess_dialect(config: ModelConfig, out: Path) -> str:
     names = dialects_of(out)
     if not names:
         raise DialectError(
-            f"{out}: no checkpoint format has this ending; dialect 'huggingface' writes a folder, "
+            f"{out}: no checkpoint format has this ending; dialects 'huggingface', 'timm' and 'tfjs' write a folder, "
             "the others write files such as weights.safetensors, .pth, .h5 or .ckpt"
         )
     fitting = fitting_dialects(config, names) or names

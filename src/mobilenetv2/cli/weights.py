@@ -242,7 +242,7 @@ def _add_export(parser: Parser) -> None:
         "out", metavar="OUT",
         help="file, whose ending sets the format (.pth, .safetensors, .h5, .weights.h5, .keras, "
         f".ckpt, {', '.join(FORMATS[name].suffix for name in GRAPHS)}); for huggingface, "
-        "and for timm without an ending, a folder",
+        "and for timm and tfjs without an ending, a folder",
     )  # fmt: skip
     parser.add_argument(
         "--dialect", choices=DIALECTS,

@@ -69,8 +69,13 @@ class Comparison:
 
     @property
     def relative(self) -> float:
-        """Difference as a fraction of max(1, the reference's largest)."""
-        return self.difference / max(1.0, self.largest)
+        """Difference as a fraction of :attr:`scale`."""
+        return self.difference / self.scale
+
+    @property
+    def scale(self) -> float:
+        """Size of the reference's outputs: the largest, of logits at least 1."""
+        return self.largest if self.outputs == "probabilities" else max(1.0, self.largest)
 
     @property
     def passed(self) -> bool:
@@ -193,7 +198,7 @@ class Exporter:
         return (
             f"not kept, since its {verdict.outputs} differ from the reference by "
             f"{verdict.difference:.3g} and at most "
-            f"{verdict.tolerance * max(1.0, verdict.largest):.3g} is allowed{advice}"
+            f"{verdict.tolerance * verdict.scale:.3g} is allowed{advice}"
         )
 
     def facts(self, request: Request) -> dict[str, Any]:

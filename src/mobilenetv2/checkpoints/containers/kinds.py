@@ -113,8 +113,8 @@ KINDS: dict[str, Kind] = {
         "the Keras model of the same network",
     ),
     "savedmodel": Kind(
-        "SavedModel",
-        "a SavedModel, a program of TensorFlow that is not run here; save the Keras model as "
+        "SavedModel without Keras' layers",
+        "a SavedModel without the layers of a Keras model, a program that is not run here; save the Keras model as "
         ".keras or .h5, or convert it to .tflite",
     ),
     "tf-meta": Kind(
