@@ -104,7 +104,7 @@ def test_the_only_dialect_of_a_file_is_guessed(spec: Any, name: str, found: str)
         ("m.onnx", r"'mobilenetv2 export MODEL m\.onnx' .*; ONNX with .*: dialect='onnx'"),
         ("m.tflite", r"'mobilenetv2 export MODEL m\.tflite' .*: dialect='litert'"),
         ("m.mlpackage", r"for a file that runs, use 'mobilenetv2 export MODEL m\.mlpackage'"),
-        ("m", "no checkpoint format.* 'huggingface' writes a folder"),
+        ("m", "no checkpoint format.*'huggingface', 'timm' and 'tfjs' write a folder"),
     ],
 )
 def test_what_cannot_be_guessed_is_asked(name: str, message: str) -> None:

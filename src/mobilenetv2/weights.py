@@ -358,8 +358,8 @@ def guess_dialect(config: ModelConfig, out: Path) -> str:
     names = dialects_of(out)
     if not names:
         raise DialectError(
-            f"{out}: no checkpoint format has this ending; dialects 'huggingface', 'timm' and 'tfjs' write a folder, "
-            "the others write files such as weights.safetensors, .pth, .h5 or .ckpt"
+            f"{out}: no checkpoint format has this ending; dialects 'huggingface', 'timm' and "
+            "'tfjs' write a folder, the others write files such as weights.safetensors, .pth, .h5 or .ckpt"
         )
     fitting = fitting_dialects(config, names) or names
     if len(fitting) > 1:

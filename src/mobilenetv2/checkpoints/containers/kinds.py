@@ -114,8 +114,8 @@ KINDS: dict[str, Kind] = {
     ),
     "savedmodel": Kind(
         "SavedModel without Keras' layers",
-        "a SavedModel without the layers of a Keras model, a program that is not run here; save the Keras model as "
-        ".keras or .h5, or convert it to .tflite",
+        "a SavedModel without the layers of a Keras model, a program that is not run here; save "
+        "the Keras model as .keras or .h5, or convert it to .tflite",
     ),
     "tf-meta": Kind(
         "graph of a TensorFlow checkpoint (`.meta`)",
