@@ -359,7 +359,8 @@ def guess_dialect(config: ModelConfig, out: Path) -> str:
     if not names:
         raise DialectError(
             f"{out}: no checkpoint format has this ending; dialects 'huggingface', 'timm' and "
-            "'tfjs' write a folder, the others write files such as weights.safetensors, .pth, .h5 or .ckpt"
+            "'tfjs' write a folder, the others write files such as weights.safetensors, .pth, "
+            ".h5 or .ckpt"
         )
     fitting = fitting_dialects(config, names) or names
     if len(fitting) > 1:

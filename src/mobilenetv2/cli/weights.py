@@ -220,7 +220,8 @@ def show_imported(imported: "Imported", out: Path) -> None:
     for key, value in imported.to_dict().items():
         print(f"{key.replace('_', ' '):14} {value:,}" if key in ("parameters", "multiply_adds")
               else f"{key:14} {value}")  # fmt: skip
-    print(f"{'labels':14} {', '.join(config.labels.names[:4])} ...")
+    more = " ..." if len(config.labels) > 4 else ""
+    print(f"{'labels':14} {', '.join(config.labels.names[:4])}{more}")
     if config.labels.names[:1] == ("class 0",):
         say("the file has no class names; to add them, give --labels FILE")
     if config.origin and config.origin.note:

@@ -74,7 +74,8 @@ def test_what_is_written_torch_reads_and_it_is_always_the_same(tmp_path: Path) -
 def test_a_training_checkpoint_is_looked_through(opened: Open, tmp_path: Path, key: str) -> None:
     checkpoint = {
         key: network(), "epoch": 12, "arch": "mobilenet_v2", "best": np.float64(0.75),
-        "args": argparse.Namespace(lr=0.1), "optimizer": {"state": {0: torch.zeros(3)}},
+        "args": argparse.Namespace(lr=0.1, root=tmp_path),
+        "optimizer": {"state": {0: torch.zeros(3)}},
     }  # fmt: skip
     torch.save(checkpoint, tmp_path / "a.pth.tar")
     found = opened(tmp_path / "a.pth.tar")

@@ -10,7 +10,7 @@ import pickle  # only for its error class
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -91,13 +91,19 @@ def read_pytorch(path: Path) -> Container:
 
 
 def _harmless() -> list[Any]:
-    """Return harmless types that published checkpoints have: Namespace, NumPy's scalars."""
+    """Return harmless types that checkpoints have: Namespace, NumPy's scalars, paths."""
     import argparse
 
     scalar = np.float64(0).__reduce__()[0]
     kinds = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8", "i4", "?")]
     names = [f"numpy.{core}.multiarray.scalar" for core in ("core", "_core")]
-    return [argparse.Namespace, np.dtype, *kinds, *((scalar, name) for name in names)]
+    # A path without a file system, whichever system wrote it, and of Python 3.13's module, too.
+    paths = [
+        (made, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for made, name in ((PurePosixPath, "PosixPath"), (PureWindowsPath, "WindowsPath"))
+    ]
+    return [argparse.Namespace, np.dtype, *kinds, *((scalar, name) for name in names), *paths]
 
 
 def _complaint(error: Exception) -> str:
