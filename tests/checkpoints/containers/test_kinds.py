@@ -110,6 +110,29 @@ def test_a_zip_is_recognised_by_its_members(
     assert recognise(tmp_path / "a.zip") == key
 
 
+@pytest.mark.parametrize("name", ["model.tflite", "m/data.pkl", "model.weights.h5"])
+def test_a_zip_with_a_password_is_whole(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr(name, b"\x80\x02}.")
+    data = bytearray(place.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + flags] |= 1  # zipfile writes no encrypted archives
+    place.write_bytes(data)
+    assert recognise(place) == "password" and "password" in sentence("password")
+
+
+def test_a_zip_of_another_compression_is_whole(tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02}.")
+    data = bytearray(place.read_bytes())
+    for mark, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(mark) + method] = 97
+    place.write_bytes(data)
+    assert recognise(place) == "archive"
+
+
 def test_folders_and_neighbours_are_recognised(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"\x00\x01")
     assert recognise(tmp_path / "a.bin") is None
