@@ -22,8 +22,8 @@ def hdf5(end: int) -> bytes:
     )
 
 
-def safetensors(count: int) -> bytes:
-    header = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}).encode()
+def safetensors(count: int, end: float = 36) -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, end]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(count)
 
 
@@ -77,6 +77,7 @@ FILES: list[tuple[str, bytes, str | None]] = [
     ("a.h5", hdf5(48), None),
     ("a.safetensors", safetensors(35), "incomplete"),
     ("a.safetensors", safetensors(36), None),
+    ("a.safetensors", safetensors(36, end=float("inf")), None),
     ("a.pkl", b"\x80\x02ctorch.nn.modules.container\nSequential\n", "pickled-model"),
     ("a.pth", b"\x80\x02}q\x00.", None),
     ("a.tflite", b"\x1c\x00\x00\x00TFL3...edgetpu-custom-op", "edge-tpu"),

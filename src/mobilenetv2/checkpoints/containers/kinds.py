@@ -383,5 +383,7 @@ def _safetensors_end(path: Path, start: bytes) -> int:
         entries = json.loads(header.decode("utf-8"))
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name[:2] != "__"]
         return 8 + length + max(map(int, ends), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (
+        ValueError, OverflowError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+    ):  # fmt: skip
         return 0
