@@ -203,12 +203,13 @@ def labels_given(given: str | PathLike[str] | Sequence[str] | Labels | None) -> 
     """Return labels from a list of names or from a file.
 
     Raises:
-        DialectError: the file has no list of class names.
+        DialectError: the file has no list of class names, or a name occurs twice.
+        SpecError: the list has something that is no name.
     """
     if given is None or isinstance(given, Labels):
         return given
     if not isinstance(given, str | PathLike):
-        return labels_of(given)
+        return labels_of(Labels.of(given).names)
     return read_label_file(Path(given))
 
 

@@ -64,6 +64,13 @@ def test_numbers_can_be_names() -> None:
         "tench, Tinca tinca",
         "kite, bird",
     )
+    long = "1" * 5000
+    assert read_labels(f"{long} a\nb: {long}\n").names == (f"{long} a", f"b: {long}")
+
+
+def test_a_quotation_mark_that_is_never_closed_is_part_of_a_name() -> None:
+    lines = ["name", '"a', *(f"{index} {'b' * 90}" for index in range(2000))]
+    assert read_labels("\n".join(lines)).names == tuple(lines)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +82,18 @@ def test_numbers_can_be_names() -> None:
         ("0: hat\n3: shoes\n", "class number 1"),
         ("0: hat\n0: shoes\n", "number 0 occurs twice"),
         ('{"hat": 0, "shoes": 2}', "class number 1"),
+        ('{"hat": -1, "shoes": 0}', "-1 is below 0"),
+        ("index,label\n-1,hat\n0,shoes\n", "-1 is below 0"),
         ('{"a": "b"}', "'a'"),
+        ('{"' + "1" * 5000 + '": "a"}', "neither a number"),
+        ("index,label\n" + "1" * 5000 + ",hat\n", "row 2.*not the number"),
+        ("name\n" + "a" * 140_000 + "\n", "16,384 characters"),
         ("[1, 2]", "entry 0"),
         ("[", "not JSON"),
         ("index,label\n0,hat\nx,shoes\n", "row 3.*'x'"),
         ("item {\n  id: 1\n  name: 'hat'\n}\n", "object detection"),
     ],
+    ids=lambda value: value[:20],
 )
 def test_a_list_that_is_none_is_an_error(text: str, reason: str, tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_text(text, "utf-8")

@@ -52,6 +52,38 @@ def test_the_fields_of_a_record_are_enough(tmp_path: Path) -> None:
     assert read_preprocessing(short, (64, 64)) == read_preprocessing("0..1", (64, 64))
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+        {"mean": [0.5], "std": [0.5]},
+        {"mean": [0, 0, 0], "std": [0.5, 0.5, 0.5]},
+        {"mean": [0.485, 0.456, 0.406]},
+        {"std": [0.229, 0.224, 0.225]},
+    ],
+    ids=str,
+)
+def test_numbers_for_values_of_0_to_1_are_refused(tmp_path: Path, content: Any) -> None:
+    with pytest.raises(DialectError, match=r"a\.json: .*values of 0 to 255; multiply by 255"):
+        read_preprocessing(written(tmp_path / "a.json", content), (96, 96))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"mean": [0, 0, 0], "std": [1, 1, 1]},
+        {"mean": [123.7, 116.3, 103.5], "std": [1, 1, 1]},
+        {"std": [1, 1, 1]},
+        {"interpolation": "bicubic"},
+    ],
+    ids=str,
+)
+def test_numbers_for_pixels_are_taken(tmp_path: Path, content: Any) -> None:
+    record = read_preprocessing(written(tmp_path / "a.json", content), (96, 96))
+    assert all(list(getattr(record, name)) == value for name, value in content.items()
+               if isinstance(value, list))  # fmt: skip
+
+
 def test_a_model_folder_and_its_config(tmp_path: Path) -> None:
     config = ModelConfig.default(NetworkSpec(classes=2, size=(96, 96)))
     (tmp_path / "config.json").write_text(config.to_json())
@@ -109,6 +141,8 @@ def test_an_unknown_name_is_told_the_nearest(name: str, hint: str) -> None:
         ({"preprocessing": 3}, "preprocessing"),
         ({"preprocessing": {"size": [9999, 1]}}, "9999"),
         ({"image_mean": "x"}, "image_mean"),
+        ({"do_resize": False, "rescale_factor": 0}, "rescale_factor"),
+        ({"mean": [10**400] * 3}, "mean"),
         ({"pretrained_cfg": {"input_size": 3}}, "input_size"),
         ([1], "not a JSON object"),
         ({}, "no preprocessing"),

@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -19,7 +19,7 @@ from mobilenetv2.checkpoints.exporter import write_checkpoint
 from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.hub import catalogue as published_names
 from mobilenetv2.hub import models
 from mobilenetv2.hub.catalogue import catalogue, find
@@ -372,6 +372,9 @@ def test_a_published_name_is_fetched_and_copied(
 def test_a_list_of_names_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_bytes("background\ncat\n".encode("utf-8-sig"))
     assert labels_given(tmp_path / "names.txt") == Labels(("background", "cat"), background=0)
+    for names, error in ((["cat", "cat"], DialectError), ([1, 2], SpecError)):
+        with pytest.raises(error):
+            labels_given(cast(Any, names))
 
 
 @pytest.fixture

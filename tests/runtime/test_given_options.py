@@ -19,6 +19,8 @@ def test_labels_are_names_a_record_or_a_file(tmp_path: Path) -> None:
     with pytest.raises(DialectError, match=r"l\.txt: "):
         (tmp_path / "l.txt").write_text("hat\nhat\n", "utf-8")
         given_options(tmp_path / "l.txt")
+    with pytest.raises(DialectError, match="twice: 'hat'"):
+        given_options(["hat", "hat"])
 
 
 def test_a_preprocessing_is_a_record_a_name_or_a_path() -> None:

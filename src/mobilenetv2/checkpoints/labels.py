@@ -41,10 +41,12 @@ TEXT_NAMES = frozenset(
     {"name", "label", "class", "class_name", "display_name", "category", "labels"}
 )
 """Column headers, and keys of JSON objects, for the number and the name of a class."""
-NUMBERED = re.compile(r"(\d+)\s*([:;,.)\t]|\s)\s*(\S.*)")
-NAMED = re.compile(r"(.*\S)\s*[:;,\t]\s*(\d+)")
+NUMBERED = re.compile(r"(\d{1,9})\s*([:;,.)\t]|\s)\s*(\S.*)")
+NAMED = re.compile(r"(.*\S)\s*[:;,\t]\s*(\d{1,9})")
 WORDNET = re.compile(r"(n\d{8})[\s,:]+(\S.*)")
 LINE = re.compile(r"\r\n|\n|\r")
+LONGEST_LINE = 16_384
+"""Maximum characters of a line; ImageNet's longest line has 160."""
 
 Numbered = list[tuple[int, str]]
 """Pairs of a class's number and its name."""
@@ -190,6 +192,17 @@ def labels_of(names: Sequence[str], ids: tuple[str, ...] = ()) -> Labels:
     imagenet = Labels.imagenet("first") if background == 0 else Labels.imagenet()
     if len(names) == len(imagenet) and _alike(names, imagenet.names):
         return imagenet
+    require_distinct(names)
+    return Labels(names, ids, background)
+
+
+def require_distinct(names: Sequence[str]) -> None:
+    """Raise if two classes have one name, which answers could not tell apart.
+
+    Raises:
+        DialectError: a name occurs twice, and is none of ImageNet's doubles.
+    """
+    imagenet = Labels.imagenet()
     twice = [name for name, count in Counter(names).items() if count > 1]
     # ImageNet has a bird and a machine called crane, so that lists made of its names have, too.
     if twice and len(names) >= len(imagenet):
@@ -197,7 +210,6 @@ def labels_of(names: Sequence[str], ids: tuple[str, ...] = ()) -> Labels:
         twice = [name for name in twice if words[name.lower()] < 2]
     if twice:
         raise DialectError(f"names that occur twice: {quoted(twice)}; each class needs its own")
-    return Labels(names, ids, background)
 
 
 def _alike(names: tuple[str, ...], table: tuple[str, ...]) -> bool:
@@ -214,6 +226,8 @@ def _alike(names: tuple[str, ...], table: tuple[str, ...]) -> bool:
 
 def _of_lines(lines: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names, and the WordNet ids if the lines have them."""
+    if any(len(line) > LONGEST_LINE for line in lines):
+        raise DialectError(f"a line of more than {LONGEST_LINE:,} characters, which is no name")
     if any(re.match(r"item\s*\{", line) for line in lines):
         raise DialectError(
             "a label map of TensorFlow's object detection (item { ... }); give the names one a line"
@@ -241,7 +255,10 @@ def _of_table(lines: Sequence[str]) -> Numbered | None:
     if len(lines) < 2:
         return None
     for delimiter in (",", "\t", ";"):
-        rows = list(csv.reader(lines, delimiter=delimiter))
+        try:
+            rows = list(csv.reader(lines, delimiter=delimiter))
+        except csv.Error:  # a quotation mark that is never closed makes one long cell
+            continue
         header = [cell.strip().lower() for cell in rows[0]]
         text = next((i for i, cell in enumerate(header) if cell in TEXT_NAMES), None)
         number = next((i for i, cell in enumerate(header) if cell in NUMBER_NAMES), None)
@@ -269,7 +286,8 @@ def _number(text: object, where: str) -> int:
             raise ValueError
         return int(text)
     except ValueError:
-        raise DialectError(f"{where}: {text!r} is not the number of a class") from None
+        shown = f"{text!r}"[:40]
+        raise DialectError(f"{where}: {shown} is not the number of a class") from None
 
 
 def _ordered(pairs: Numbered) -> tuple[str, ...]:
@@ -284,6 +302,8 @@ def _ordered(pairs: Numbered) -> tuple[str, ...]:
         twice = next(number for number, count in counts.items() if count > 1)
         raise DialectError(f"the class number {twice} occurs twice")
     first = min(by_number, default=0)
+    if first < 0:
+        raise DialectError(f"the class number {first} is below 0")
     missing = [n for n in range(min(first, 1), min(first, 1) + len(pairs)) if n not in by_number]
     if missing:
         raise DialectError(f"no name has the class number {missing[0]}")
@@ -325,7 +345,7 @@ def _of_values(found: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
     for key, value in found.items():
         if isinstance(value, int) and not isinstance(value, bool):
             pairs.append((value, key))
-        elif key.isdecimal():
+        elif key.isdecimal() and len(key) < 10:
             pairs.append((int(key), value))
         else:
             raise DialectError(

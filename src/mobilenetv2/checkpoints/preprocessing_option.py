@@ -98,7 +98,8 @@ def _parse(path: Path, size: Size) -> Preprocessing:
             record = describe({"image_size": list(size)}, content).preprocessing
         elif content.keys() & {field.name for field in dataclasses.fields(Preprocessing)}:
             plain = {"size": list(size), "resize": list(size), "fit": "stretch"} | dict(content)
-            return from_mapping(Preprocessing, plain, str(path))
+            record = from_mapping(Preprocessing, plain, str(path))
+            _require_pixels(record, content)
         else:
             record = None
     except (DialectError, SpecError) as error:
@@ -111,6 +112,23 @@ def _parse(path: Path, size: Size) -> Preprocessing:
             "config.json or preprocessor_config.json that has them"
         )
     return record
+
+
+def _require_pixels(record: Preprocessing, given: Mapping[str, Any]) -> None:
+    """Raise if mean and std are of values from 0 to 1, as PyTorch's transforms take them.
+
+    Raises:
+        DialectError: all that is given lies within 1, and is not the range 0..255 itself.
+    """
+    values = {name: getattr(record, name) for name in ("mean", "std") if name in given}
+    small = all(abs(value) <= 1 for one in values.values() for value in one)
+    whole = not any(values.get("mean", ())) and set(values.get("std", ())) <= {1}
+    if values and small and not whole:
+        told = " and ".join(f"{name} {list(one)}" for name, one in values.items())
+        raise DialectError(
+            f"{told} are taken in values of 0 to 255; multiply by 255 the numbers for values of "
+            "0 to 1"
+        )
 
 
 def _object(path: Path) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ def given_options(
     """Return the options of a user as a record.
 
     Raises:
-        DialectError: the file of labels cannot be read.
+        DialectError: the file of labels cannot be read, or a name occurs twice.
         ArtifactError: the resize is unknown.
         OSError: the file of labels cannot be opened.
     """
@@ -38,7 +38,9 @@ def given_options(
 
         labels = read_label_file(Path(labels))
     elif labels is not None:
-        labels = Labels.of(labels)
+        from mobilenetv2.checkpoints.labels import labels_of
+
+        labels = labels if isinstance(labels, Labels) else labels_of(Labels.of(labels).names)
     if isinstance(preprocessing, PathLike):
         preprocessing = fspath(preprocessing)
     return Given(labels, preprocessing, resize)

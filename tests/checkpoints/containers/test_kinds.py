@@ -22,8 +22,8 @@ def hdf5(end: int) -> bytes:
     )
 
 
-def safetensors(count: int) -> bytes:
-    header = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}).encode()
+def safetensors(count: int, end: float = 36) -> bytes:
+    header = json.dumps({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, end]}}).encode()
     return struct.pack("<Q", len(header)) + header + bytes(count)
 
 
@@ -77,6 +77,7 @@ FILES: list[tuple[str, bytes, str | None]] = [
     ("a.h5", hdf5(48), None),
     ("a.safetensors", safetensors(35), "incomplete"),
     ("a.safetensors", safetensors(36), None),
+    ("a.safetensors", safetensors(36, end=float("inf")), None),
     ("a.pkl", b"\x80\x02ctorch.nn.modules.container\nSequential\n", "pickled-model"),
     ("a.pth", b"\x80\x02}q\x00.", None),
     ("a.tflite", b"\x1c\x00\x00\x00TFL3...edgetpu-custom-op", "edge-tpu"),
@@ -108,6 +109,29 @@ def test_a_zip_is_recognised_by_its_members(
         for name in names:
             archive.writestr(name, b"\x80\x02}.")
     assert recognise(tmp_path / "a.zip") == key
+
+
+@pytest.mark.parametrize("name", ["model.tflite", "m/data.pkl", "model.weights.h5"])
+def test_a_zip_with_a_password_is_whole(name: str, tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr(name, b"\x80\x02}.")
+    data = bytearray(place.read_bytes())
+    for mark, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(mark) + flags] |= 1  # zipfile writes no encrypted archives
+    place.write_bytes(data)
+    assert recognise(place) == "password" and "password" in sentence("password")
+
+
+def test_a_zip_of_another_compression_is_whole(tmp_path: Path) -> None:
+    place = tmp_path / "a.zip"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr("m/data.pkl", b"\x80\x02}.")
+    data = bytearray(place.read_bytes())
+    for mark, method in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        data[data.index(mark) + method] = 97
+    place.write_bytes(data)
+    assert recognise(place) == "archive"
 
 
 def test_folders_and_neighbours_are_recognised(tmp_path: Path) -> None:

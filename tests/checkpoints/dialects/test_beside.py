@@ -47,7 +47,8 @@ def test_labels_that_do_not_fit_are_told(value: Any, told: str) -> None:
 
 
 def test_other_values_say_nothing() -> None:
-    for value in (3, "a", [1, 2], {"pairs": [["a", "b"]]}, True):
+    odd = [{"pairs": [[index, "a"]]} for index in ("\u00b2", "1" * 5000, 10**5000, 1.0)]
+    for value in (3, "a", [1, 2], {"pairs": [["a", "b"]]}, True, *odd):
         assert labels_beside([["names", value]], 2) == (None, "")
 
 

@@ -28,6 +28,16 @@ def test_a_field_has_its_type_or_its_default() -> None:
             field({"a": value}, "a", kind, None)
 
 
+@pytest.mark.parametrize("value", [10**400, -(10**400), 1e999, float("nan")], ids=str)
+def test_numbers_without_bounds_are_refused_in_a_short_sentence(value: float) -> None:
+    for kind in (type(value), float, (dict, int, float)):
+        with pytest.raises(DialectError, match="a = ") as caught:
+            field({"a": value}, "a", kind, None)
+        assert len(str(caught.value)) < 200
+    with pytest.raises(DialectError, match="neither a side"):
+        sides([64, value], "size")
+
+
 def test_sides_are_one_number_or_two() -> None:
     assert sides(96, "size") == (96, 96)
     assert sides([64, 128], "size") == sides({"height": 64, "width": 128}, "size") == (64, 128)
@@ -38,6 +48,6 @@ def test_sides_are_one_number_or_two() -> None:
 
 def test_numbers_are_one_or_one_a_channel() -> None:
     assert numbers(0.5, "mean") == (0.5,) and numbers([1, 0.5], "mean") == (1.0, 0.5)
-    for value in ("0.5", None, ["a"], {"r": 1}):
+    for value in ("0.5", None, ["a"], {"r": 1}, [True], 10**400, [1e999], float("nan")):
         with pytest.raises(DialectError, match=r"mean = .* is not a list of numbers"):
             numbers(value, "mean")

@@ -83,6 +83,12 @@ def test_an_unknown_resampling_is_refused(code: Any) -> None:
         ({"problem_type": "regression"}, {}, "regression"),
         ({}, {"do_flip_channel_order": True}, "blue comes first"),
         ({}, {"do_pad": True}, "do_pad is on"),
+        ({}, {"size": {"shortest_edge": 256, "longest_edge": 300}}, "size has 'longest_edge'"),
+        ({}, {"rescale_factor": 0}, "rescale_factor = 0.0 must be above 0"),
+        ({}, {"rescale_factor": -1}, "rescale_factor = -1.0 must be above 0"),
+        ({}, {"image_mean": [10**400] * 3}, r"image_mean = \[1000"),
+        ({"layer_norm_eps": 10**400}, {}, "layer_norm_eps = 1000"),
+        ({"layer_norm_eps": float("nan")}, {}, "layer_norm_eps = nan"),
     ],
 )
 def test_what_changes_the_answers_and_is_not_read_is_refused(
@@ -90,6 +96,21 @@ def test_what_changes_the_answers_and_is_not_read_is_refused(
 ) -> None:
     with pytest.raises(DialectError, match=message):
         describe(config, photos)
+
+
+def test_a_whole_number_is_the_shorter_side_or_a_square() -> None:
+    photos = {"size": 64, "crop_size": 64}
+    for square, fit in ((True, "stretch"), (False, "cover"), (None, "cover")):
+        record = describe({}, {**photos, "default_to_square": square}).preprocessing
+        assert record is not None and (record.resize, record.fit) == ((64, 64), fit)
+    off = describe({}, {"do_pad": False, "size": {"shortest_edge": 256, "longest_edge": None}})
+    assert off.note == "" and off.preprocessing is not None
+    assert describe({}, {"do_rescale": False, "rescale_factor": 0}).preprocessing is not None
+
+
+def test_names_that_occur_twice_are_not_used() -> None:
+    found = describe({"id2label": {"0": "cat", "1": "dog", "2": "cat"}}, None)
+    assert found.labels is None and found.classes == 3 and "twice: 'cat'" in found.note
 
 
 def test_a_key_of_which_nothing_is_known_is_named() -> None:

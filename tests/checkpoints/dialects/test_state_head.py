@@ -42,7 +42,22 @@ def test_layers_run_in_the_one_order_in_which_they_chain() -> None:
 
 def test_neighbours_in_a_sequence_have_no_activation_between_them() -> None:
     head = read_head(linear("head.1", 16, 32) | linear("head.2", 3, 16), 32)
-    assert head is not None and head.spec.hidden == (HiddenSpec(16, "none"),) and not head.notes
+    assert head is not None and head.spec.hidden == (HiddenSpec(16, "none"),)
+    assert "No activation" in head.notes[0] and "'head.1'" in head.notes[0]
+
+
+@pytest.mark.parametrize("names", [("fc1", "fc2"), ("a.linear1", "a.linear2"), ("1.fc1", "1.fc2")])
+def test_a_number_within_a_name_is_no_place_in_a_sequence(names: tuple[str, str]) -> None:
+    head = read_head(linear(names[0], 16, 32) | linear(names[1], 3, 16), 32)
+    assert head is not None and head.spec.hidden == (HiddenSpec(16, "relu"),)
+    assert "ReLU is assumed" in head.notes[0] and names[0] in head.notes[0]
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "1" * 5000], ids=["superscript", "5,000 digits"])
+def test_numbers_that_are_none_are_names(number: str) -> None:
+    rest = linear(f"a1{number}2.{number}", 16, 32) | linear(f"a1{number}3", 3, 16)
+    head = read_head(rest, 32)
+    assert head is not None and head.spec.hidden == (HiddenSpec(16, "relu"),)
 
 
 def test_one_output_is_a_logit() -> None:

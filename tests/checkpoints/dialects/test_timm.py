@@ -81,6 +81,8 @@ def test_arguments_that_change_the_network_are_used() -> None:
     assert (numerics.padding, numerics.epsilon, numerics.activation) == ("same", 1e-3, "relu")
     assert (numerics.update_rate, found.spec.dropout) == (0.01, 0.3)
     assert (found.spec.classifier.pooling, found.classes, found.note) == ("max", 7, "")
+    off = describe_timm(whole(model_args={"fix_stem": False, "aa_layer": "", "group_size": 0}))
+    assert off.note == "" and off.spec == describe_timm(whole()).spec
 
 
 @pytest.mark.parametrize(
@@ -94,6 +96,11 @@ def test_arguments_that_change_the_network_are_used() -> None:
         ({"model_args": {"norm_layer": "groupnorm"}}, "norm_layer = 'groupnorm'"),
         ({"model_args": {"aa_layer": "blurpool"}}, "aa_layer = 'blurpool'"),
         ({"model_args": {"act_layer": "silu"}}, "silu"),
+        ({"model_args": {"fix_stem": True}}, "fix_stem = True"),
+        ({"model_args": {"bn_eps": 10**400}}, "bn_eps = 1000"),
+        ({"pretrained_cfg": {"mean": [10**400] * 3}}, r"mean = \[1000"),
+        ({"pretrained_cfg": {"input_size": [3, 10**400, 224]}}, r"input_size = \[3, 1000"),
+        ({"pretrained_cfg": {"crop_pct": 1e-320}}, "crop_pct"),
         ({"global_pool": "catavgmax"}, "global_pool = 'catavgmax'"),
         ({"pretrained_cfg": {"input_size": [3, 224]}}, r"input_size = \[3, 224\]"),
         ({"pretrained_cfg": {"crop_pct": 1.5}}, "crop_pct 1.5"),
@@ -127,6 +134,13 @@ def test_labels_by_index_and_with_descriptions() -> None:
     own = describe_timm(whole(label_names=ids[:2], label_descriptions={str(ids[0]): "fish"}))
     assert own.labels is not None and own.labels.names == ("fish", ids[1])
     assert own.labels.wordnet == (ids[0], ids[1])
+
+
+def test_names_that_occur_twice_are_not_used() -> None:
+    found = describe_timm(whole(label_names=["cat", "dog", "cat"], num_classes=3))
+    assert found.labels is None and found.classes == 3 and "twice: 'cat'" in found.note
+    crane = [name.split(",")[0] for name in Labels.imagenet().names]
+    assert describe_timm(whole(label_names=crane)).labels == Labels(tuple(crane))
 
 
 def test_a_resize_follows_the_requested_size_as_in_timm() -> None:

@@ -85,6 +85,10 @@ def test_class_names_in_metadata_are_data() -> None:
             Foreign(classes=2, metadata={"names": text}).model().SerializeToString(), PATH
         )
         assert found.labels is not None and found.labels.names == ("a", "b")
+    very_long = "{0x" + "f" * 5000 + ": 'a', 1: 'b'}"
+    for text in ("{{}: 1}", "{0: 'a', 1: 'a'}", very_long):
+        network = Foreign(classes=2, metadata={"names": text})
+        assert onnx_facts(network.model().SerializeToString(), PATH).labels is None
     for text in ("__import__('os')", "{0: 1}", "(" * 500, "[" * 5000, "['a', 2]", "['a']"):
         network = Foreign(classes=2, metadata={"names": text})
         assert onnx_facts(network.model().SerializeToString(), PATH).labels is None

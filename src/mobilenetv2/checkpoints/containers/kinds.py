@@ -8,6 +8,7 @@ import json
 import re
 import struct
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ START = 64 * 1024
 """Number of bytes from which a file is recognised."""
 LARGEST_JSON = 32 * 1024**2
 MOST_MEMBERS = 20_000
+ENCRYPTED = 0x1
+"""Flag of a zip archive's member that only a password opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ KINDS: dict[str, Kind] = {
         "download that was cut off",
         "an incomplete file, which ends before its own table of contents or the size in its "
         "header; download it again",
+    ),
+    "password": Kind(
+        "archive with a password (`.zip`)",
+        "a zip archive with a password, which is not opened here; unpack it with the password and "
+        "give the file inside",
     ),
     "lfs": Kind(
         "Git LFS pointer",
@@ -322,7 +330,10 @@ def _zip(path: Path) -> str | None:
     """Return the kind of a zip archive by its members' names; None for those that are read."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()[:MOST_MEMBERS]
+            members = archive.infolist()[:MOST_MEMBERS]
+            if any(member.flag_bits & ENCRYPTED for member in members):
+                return "password"
+            names = [member.filename for member in members]
             pickled = next((n for n in names if n.endswith("data.pkl")), None)
             if any(n.endswith("constants.pkl") for n in names):
                 return "torchscript"
@@ -332,7 +343,9 @@ def _zip(path: Path) -> str | None:
                 with archive.open(pickled) as file:
                     start = file.read(16 * START)
                 return "pickled-model" if any(name in start for name in INSIDE_WHOLE) else None
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, NotImplementedError):
+    except RuntimeError:  # a compression that Python's zipfile does not have
+        return "archive"
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
         # Its table of contents is the last thing in it.
         return "incomplete"
     if any(n.rpartition("/")[2] == "model.weights.h5" for n in names):
@@ -370,5 +383,7 @@ def _safetensors_end(path: Path, start: bytes) -> int:
         entries = json.loads(header.decode("utf-8"))
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name[:2] != "__"]
         return 8 + length + max(map(int, ends), default=0)
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+    except (
+        ValueError, OverflowError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
+    ):  # fmt: skip
         return 0

@@ -48,13 +48,19 @@ def size_beside(found: Iterable[Sequence[Any]]) -> Size | None:
     return None
 
 
+def _is_index(value: Any) -> bool:
+    if isinstance(value, str):
+        return value.isdecimal() and len(value) < 10
+    return type(value) is int and 0 <= value < 10**9
+
+
 def _names(value: Any) -> tuple[str, ...] | str | None:
     """Return names in the order of the outputs, a problem in words, or None for other values."""
     if isinstance(value, dict):
         pairs = value.get("pairs", ())
         if all(isinstance(name, str) and type(index) is int for name, index in pairs):
             table = {index: name for name, index in pairs}
-        elif all(isinstance(name, str) and str(index).isdigit() for index, name in pairs):
+        elif all(isinstance(name, str) and _is_index(index) for index, name in pairs):
             table = {int(index): name for index, name in pairs}
         else:
             return None

@@ -4,12 +4,18 @@ A config is read through :class:`Keys`, which remembers what was read. What rema
 to change nothing that a network computes, or is named in a note.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import Size
 from mobilenetv2.text import quoted
+
+LONGEST = 80
+"""Maximum characters of a value in a message."""
+LARGEST = 10**9
+"""Largest whole number in a config: none that is used comes near."""
 
 
 class Keys(Mapping[str, Any]):
@@ -53,15 +59,31 @@ def field(config: Mapping[str, Any], name: str, kind: type | tuple[type, ...], d
     """Return ``config[name]``, or the default if it is absent or null.
 
     Raises:
-        DialectError: the value has another type than ``kind``.
+        DialectError: the value has another type than ``kind``, or is a number without bounds.
     """
     value = config.get(name)
     if value is None:
         return default
     number = kind is float and isinstance(value, int) and not isinstance(value, bool)
     if not (isinstance(value, kind) or number):
-        raise DialectError(f"config.json: {name} = {value!r} is not of the type that belongs there")
+        raise DialectError(
+            f"config.json: {name} = {_shown(value)} is not of the type that belongs there"
+        )
+    if type(value) in (int, float) and not _bounded(value):
+        raise DialectError(f"config.json: {name} = {_shown(value)} is not a number that is used")
     return value
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def _bounded(value: float) -> bool:
+    """Return False for NaN and infinity, and for whole numbers, which JSON may have of any size."""
+    if isinstance(value, int):
+        return abs(value) <= LARGEST
+    return math.isfinite(value)
 
 
 def sides(value: Any, name: str) -> Size:
@@ -73,9 +95,12 @@ def sides(value: Any, name: str) -> Size:
     pair = [value, value] if isinstance(value, int) else value
     if isinstance(pair, Mapping):
         pair = [pair.get("height"), pair.get("width")]
-    if isinstance(pair, list) and [type(side) for side in pair] == [int, int]:
+    whole = isinstance(pair, list) and [type(side) for side in pair] == [int, int]
+    if whole and all(map(_bounded, pair)):
         return (pair[0], pair[1])
-    raise DialectError(f"{name} = {value!r} is neither a side nor a height and a width in pixels")
+    raise DialectError(
+        f"{name} = {_shown(value)} is neither a side nor a height and a width in pixels"
+    )
 
 
 def numbers(value: Any, name: str) -> tuple[float, ...]:
@@ -85,6 +110,8 @@ def numbers(value: Any, name: str) -> tuple[float, ...]:
         DialectError: the value is not a number or a list of numbers.
     """
     values = [value] if isinstance(value, int | float) else value
-    if isinstance(values, Sequence) and all(isinstance(one, int | float) for one in values):
+    if isinstance(values, Sequence) and all(
+        type(one) in (int, float) and _bounded(one) for one in values
+    ):
         return tuple(float(one) for one in values)
-    raise DialectError(f"{name} = {value!r} is not a list of numbers")
+    raise DialectError(f"{name} = {_shown(value)} is not a list of numbers")

@@ -26,12 +26,14 @@ from mobilenetv2.checkpoints.dialects.config_values import (
 )
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
 from mobilenetv2.checkpoints.dialects.wrappings import joined
+from mobilenetv2.checkpoints.labels import require_distinct
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import atomic_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Numerics, Size
 from mobilenetv2.spec.published import SLIM, published
 from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Preprocessing
+from mobilenetv2.text import quoted
 
 RESAMPLING: dict[int, Interpolation] = {
     0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box",
@@ -60,9 +62,13 @@ MEANINGLESS = frozenset(
 MEANINGLESS_OF_PHOTOS = frozenset(
     "image_processor_type feature_extractor_type processor_class do_reduce_labels reduce_labels "
     "data_format input_data_format return_tensors device do_convert_rgb _processor_class "
-    "disable_grouping default_to_square".split()
+    "disable_grouping".split()
 )
 """Keys of ``preprocessor_config.json`` that change nothing here: photos are always RGB."""
+SIDES = frozenset({"shortest_edge", "height", "width"})
+"""Keys of a size that are used."""
+SMALLEST_FACTOR = 1e-9
+"""Smallest rescale_factor: a pixel of 255 would become nearly 0."""
 REFUSED_OF_PHOTOS = {
     "do_flip_channel_order": "blue comes first", "do_pad": "photos are padded",
     "do_center_pad": "photos are padded", "do_thumbnail": "photos are made thumbnails",
@@ -118,10 +124,14 @@ def describe(
     problem = field(config, "problem_type", str, "single_label_classification")
     if problem == "regression":
         raise DialectError("config.json: problem_type = 'regression': only classes are read")
-    if names:
-        background = 0 if names[0].lower() == "background" else None
+    background = 0 if names and names[0].lower() == "background" else None
+    try:
+        require_distinct(names)
         imagenet = Labels.imagenet("first" if background == 0 else None)
-        labels = imagenet if names == imagenet.names else Labels(names, background=background)
+        if names:
+            labels = imagenet if names == imagenet.names else Labels(names, background=background)
+    except DialectError as error:
+        notes.append(f"Labels in it are not used: id2label has {error}.")
     fine = field(config, "finegrained_output", bool, True)
     spec = published(
         "huggingface",
@@ -133,7 +143,7 @@ def describe(
         head="published" if fine else "scaled",
         dropout=MEANT_DROPOUT if dropout == PUBLISHED_DROPOUT else dropout,
         numerics=numerics,
-        background="first" if labels and labels.background == 0 else None,
+        background="first" if background == 0 else None,
         input_channels=field(config, "num_channels", int, 3),
         classifier=ClassifierSpec(
             outputs="sigmoid" if problem == "multi_label_classification" else "softmax"
@@ -165,11 +175,18 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
     for name, what in REFUSED_OF_PHOTOS.items():
         if config.get(name):
             raise DialectError(f"preprocessor_config.json: {name} is on: {what}, which is not read")
+    for name in ("size", "crop_size"):
+        found = config.get(name)
+        if isinstance(found, dict) and (others := _others(found)):
+            raise DialectError(f"preprocessor_config.json: {name} has {others}, which is not read")
+    square = field(config, "default_to_square", bool, False)  # meaning of a whole number
     size = resize = spec.size
     fit: Literal["cover", "stretch", "none"] = "none"
     if field(config, "do_resize", bool, True):
         fit = "stretch"
         wanted = field(config, "size", (dict, int), {"shortest_edge": 256})
+        if isinstance(wanted, int) and square:
+            wanted = {"height": wanted, "width": wanted}
         edge = wanted.get("shortest_edge") if isinstance(wanted, dict) else wanted
         if edge is not None:
             resize, fit = sides(edge, "size"), "cover"
@@ -178,8 +195,15 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
         size = resize
     if field(config, "do_center_crop", bool, True):
         size = sides(field(config, "crop_size", (dict, int), list(spec.size)), "crop_size")
+    scale = 1.0
     factor = float(field(config, "rescale_factor", float, 1 / 255))
-    scale = 1 / factor if field(config, "do_rescale", bool, True) else 1.0
+    if field(config, "do_rescale", bool, True):
+        if factor < SMALLEST_FACTOR:
+            raise DialectError(
+                f"preprocessor_config.json: rescale_factor = {factor} must be above 0; it is "
+                "usually 1/255"
+            )
+        scale = 1 / factor
     mean: tuple[float, ...] = (0.0,) * spec.input_channels
     std: tuple[float, ...] = (1.0,) * spec.input_channels
     if field(config, "do_normalize", bool, True):
@@ -193,6 +217,11 @@ def _preprocessing(config: Mapping[str, Any], spec: NetworkSpec) -> Preprocessin
         )  # fmt: skip
     except (KeyError, SpecError) as error:
         raise DialectError(f"preprocessor_config.json: {error}") from None
+
+
+def _others(side: Mapping[str, Any]) -> str:
+    """Return the keys of a size with a value that is not used: a limit of the longer side."""
+    return quoted([k for k in side if side[k] is not None and k not in SIDES])
 
 
 def approximated(record: Preprocessing) -> bool:

@@ -175,7 +175,7 @@ def named(
         inner = folder[max(folder.rfind("layers/"), 0) :]
         own = inner.removesuffix("/vars").rpartition("/")[2]
         parts = PARTS.get(re.sub(r"_\d+$", "", own), ())
-        if not place.isdigit() or int(place) >= len(parts):
+        if not place.isdecimal() or len(place) > 9 or int(place) >= len(parts):
             arrays[name] = array  # of the optimiser, or unknown; a later error names it
             continue
         short = f"{names.get(folder) or usual.get(inner, own)}/{parts[int(place)]}"

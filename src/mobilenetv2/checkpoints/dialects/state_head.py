@@ -2,7 +2,8 @@
 
 The classifier is the one matrix with as many inputs as the body has features, or a chain of
 matrices that begins with one. No state dict says what stands between them: ReLU is assumed, unless
-two layers follow each other in a numbered sequence, which leaves no place for one.
+two layers follow each other in a numbered sequence ('head.1', 'head.2'), which leaves no place for
+one. The layers 'fc1' and 'fc2' are in no sequence.
 """
 
 import itertools
@@ -82,6 +83,12 @@ def read_head(rest: Arrays, features: int) -> StateHead | None:
     if assumed:
         which = quoted([one.rstrip(".") or "the first" for one in assumed])
         notes.append(f"A ReLU is assumed behind {which}: a state dict does not say the activation.")
+    linear = [one for one in hidden if one not in assumed]
+    if linear:
+        notes.append(
+            f"No activation is assumed behind {quoted([one.rstrip('.') for one in linear])}: the "
+            "next linear layer follows without a gap in the numbers."
+        )
     spec = ClassifierSpec(
         hidden=tuple(units), bias="classifier.bias" in arrays,
         outputs="logit" if len(arrays["classifier.weight"]) == 1 else "softmax",
@@ -138,13 +145,13 @@ def _orders(
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts 'fc.2' before 'fc.10'."""
-    parts = re.split(r"(\d+)", name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+    parts = re.split(r"(\d{1,9})", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _hidden(rest: Arrays, layer: str, after: str) -> HiddenSpec:
     """Return the record of a hidden layer that another layer follows."""
-    one, other = (re.fullmatch(r"(.*?)(\d+)\.", name) for name in (layer, after))
+    one, other = (re.fullmatch(r"((?:.*\.)?)(\d{1,9})\.", name) for name in (layer, after))
     neighbours = one and other and one[1] == other[1] and int(other[2]) == int(one[2]) + 1
     return HiddenSpec(
         int(rest[f"{layer}weight"].shape[0]), "none" if neighbours else "relu",

@@ -21,6 +21,7 @@ from mobilenetv2.checkpoints.dialects.candidates import same_network
 from mobilenetv2.checkpoints.dialects.config_values import Keys, field, numbers, passed_over
 from mobilenetv2.checkpoints.dialects.tensors import TensorDialect
 from mobilenetv2.checkpoints.dialects.wrappings import joined
+from mobilenetv2.checkpoints.labels import require_distinct
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import atomic_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays
@@ -102,6 +103,12 @@ def describe_timm(config: Mapping[str, Any], size: Size | None = None) -> Descri
     classes = next((count for count in counts if count is not None), None)
     record, unsupported, notes = _preprocessing(cfg, arguments, size)
     labels, licence = _labels(whole, cfg), field(cfg, "license", str, None)
+    if labels is not None:
+        try:
+            require_distinct(labels.names)
+        except DialectError as error:
+            notes.append(f"Labels in it are not used: there are {error}.")
+            labels = None
     notes.append(passed_over("config.json", whole, MEANINGLESS))
     notes.append(passed_over("pretrained_cfg", cfg, MEANINGLESS) if not flat else "")
     notes.append(passed_over("model_args", arguments, TRAINING_ARGS))
@@ -126,10 +133,10 @@ def _network(base: NetworkSpec, arguments: Keys, pooling: str | None) -> Network
             "32 is read"
         )
     for name, what in REFUSED_ARGS.items():
-        if arguments.get(name) is not None:
+        if arguments.get(name):  # false and 0 are timm's own values
             raise DialectError(
-                f"config.json: model_args has {name} = {arguments[name]!r}: {what}, which is not "
-                "read"
+                f"config.json: model_args has {name} = {repr(arguments[name])[:80]}: {what}, "
+                "which is not read"
             )
     padding = field(arguments, "pad_type", str, "")
     if padding not in ("", "symmetric", "same"):
@@ -161,8 +168,10 @@ def _preprocessing(
     """
     notes = []
     shape = field(cfg, "input_size", list, [3, 224, 224])
-    if len(shape) != 3 or not all(type(side) is int for side in shape):
-        raise DialectError(f"config.json: input_size = {shape!r} is not (channels, height, width)")
+    if len(shape) != 3 or not all(type(s) is int and 0 < s < 10**9 for s in shape):
+        raise DialectError(
+            f"config.json: input_size = {repr(shape)[:80]} is not (channels, height, width)"
+        )
     channels = field(arguments, "in_chans", int, shape[0])
     size = size or (shape[1], shape[2])
     share = float(field(cfg, "crop_pct", float, CROP))
@@ -192,7 +201,12 @@ def _preprocessing(
     if field(cfg, "classifier", str, "classifier") != "classifier":
         notes.append(f"config.json calls the classifier {cfg['classifier']!r}.")
     # Rounded down, as in timm's own transform.
-    resize = (math.floor(size[0] / share), math.floor(size[1] / share))
+    try:
+        resize = (math.floor(size[0] / share), math.floor(size[1] / share))
+    except OverflowError:
+        raise DialectError(
+            f"config.json: input_size = {list(size)} with crop_pct = {share} gives no size"
+        ) from None
     record = Preprocessing(
         size, resize, "stretch" if mode == "squash" else "cover", interpolation=interpolation,
         mean=mean, std=std,

@@ -223,7 +223,7 @@ def body_end(body: Arrays, table: KeyTable, scale: str) -> BodyEnd | None:
 
 def _places(body: Arrays, name: str) -> Iterator[tuple[tuple[int, ...], NDArray]]:
     """Yield the arrays that a name with places stands for, with the numbers at the places."""
-    pattern = re.compile(re.sub(r"\\{\w+\\}", r"(\\d+)", re.escape(name)))
+    pattern = re.compile(re.sub(r"\\{\w+\\}", r"(\\d{1,9})", re.escape(name)))
     for foreign, array in body.items():
         if match := pattern.fullmatch(foreign):
             yield tuple(map(int, match.groups())), array

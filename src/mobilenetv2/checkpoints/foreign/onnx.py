@@ -38,7 +38,8 @@ from mobilenetv2.checkpoints.foreign.wiring import (
     last_operator,
     source,
 )
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.checkpoints.labels import labels_of
+from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.spec.records import Labels, Resize
 
 OWN_SETS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
@@ -269,7 +270,10 @@ def _labels(said: Mapping[str, str], classes: int | None) -> tuple[Labels | None
     for key in LABEL_KEYS:
         names = _names(_literal(said.get(key, "")))
         if names and (classes is None or len(names) == max(2, classes)):
-            return Labels(names), f"its metadata {key!r}"
+            try:
+                return labels_of(names), f"its metadata {key!r}"
+            except DialectError:  # a name occurs twice: it would not say which class it is
+                continue
     return None, ""
 
 
@@ -280,7 +284,7 @@ def _literal(text: str) -> Any:
     for parse in (json.loads, ast.literal_eval):  # the second reads constants only
         try:
             return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
     return None
 
@@ -291,8 +295,9 @@ def _names(found: Any) -> tuple[str, ...]:
         keys, values = list(found), list(found.values())
         if all(isinstance(value, int) for value in values):
             keys, values = values, keys
-        order = {str(key): value for key, value in zip(keys, values, strict=True)}
-        found = [order.get(str(index)) for index in range(len(order))]
+        places = {str(index): index for index in range(len(keys))}  # a number may be very long
+        order = {places.get(key, key): value for key, value in zip(keys, values, strict=True)}
+        found = [order.get(index) for index in range(len(order))]
     if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
         return ()
     return tuple(found)

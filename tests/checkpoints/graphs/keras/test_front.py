@@ -55,6 +55,10 @@ SCALING = [
     ([layer("Normalization", axis=-1, mean=[[[[5.0]]]], variance=4.0)], 5.0, 2.0),
     ([layer("Lambda", function="preprocess_input", module="keras.applications.mobilenet_v2")],
      127.5, 127.5),
+    ([layer("Lambda", function="preprocess_input", module="keras.applications.mobilenet")],
+     127.5, 127.5),
+    ([layer("Lambda", module="keras.applications.mobilenet_v3", function="preprocess_input"),
+      layer("Rescaling", scale=0.5)], 0.0, 2.0),
     ([layer("RandomFlip"), layer("Rescaling", scale=0.5), layer("GaussianNoise")], 0.0, 2.0),
 ]  # fmt: skip
 
@@ -109,6 +113,7 @@ def test_a_picture_resized_in_the_model_has_that_size() -> None:
         (layer("Resizing", height=9, width=9, crop_to_aspect_ratio=True), "crop_to_aspect_ratio"),
         (layer("Lambda", function=["4wEAAA", None, None]), "code, which is never run"),
         (layer("Lambda", function="preprocess_input", module="keras.applications.vgg16"), "code"),
+        (layer("Lambda", function="preprocess_input", module="my_mobilenet_v2"), "code"),
         (layer("Normalization", axis=-1), "no mean in the file"),
         (layer("Normalization", mean=1, variance=1, invert=True), "inverse"),
         (layer("Grayscale"), "not known here.*preprocessing"),

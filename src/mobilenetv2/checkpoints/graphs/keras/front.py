@@ -6,6 +6,7 @@ the preprocessing. Layers that only augment do nothing in a prediction.
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -279,13 +280,20 @@ def _cropped(layer: Layer, front: Front, _: Variables) -> Front:
     return front
 
 
+MINUS_ONE_TO_ONE = re.compile(r"\b(keras_)?applications\.mobilenet(_v2)?$")
+IDENTITY = re.compile(r"\b(keras_)?applications\.mobilenet_v3$")
+"""Modules of Keras whose preprocess_input gives -1..1, and whose gives pixels as they are."""
+
+
 def _named(layer: Layer, front: Front, _: Variables) -> Front:
     """Return a picture behind a Lambda, whose code is never run: only a known name is taken."""
     function = layer.settings.get("function")
     names = [function, layer.settings.get("module")]
     if isinstance(function, Mapping):
         names = [function.get("config"), function.get("module")]
-    if names[0] == "preprocess_input" and "mobilenet" in str(names[1]):
+    if names[0] == "preprocess_input" and IDENTITY.search(str(names[1])):
+        return front
+    if names[0] == "preprocess_input" and MINUS_ONE_TO_ONE.search(str(names[1])):
         return front.scaled(layer, np.array([1 / 127.5]), np.array([-1.0]))
     raise DialectError(
         f"{layer}: it holds code, which is never run; save the model from behind it, and give the "

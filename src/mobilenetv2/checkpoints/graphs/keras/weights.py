@@ -54,9 +54,8 @@ class KerasWeights:
         if self._numbered:
             found = self._folders.get(layer.stored, {})
             names = self.names(layer)
-            return {
-                names[int(n)]: x for n, x in found.items() if n.isdigit() and int(n) < len(names)
-            }
+            places = {str(place): name for place, name in enumerate(names)}
+            return {places[n]: x for n, x in found.items() if n in places}
         top = "" if self._flat else self._top(layer)
         group = self._folders.get(top, {})
         words = {name: variable_name(name) for name in group}
