@@ -28,6 +28,7 @@ from mobilenetv2.checkpoints.foreign import (
     Facts,
     largest_norm,
     picture_end,
+    require_room,
     vector_end,
 )
 from mobilenetv2.checkpoints.foreign.wiring import (
@@ -96,11 +97,13 @@ def _facts(model: Any) -> Facts:
     meaning, last = last_operator(wiring, outputs[0].name)
     begin = front(wiring, inputs[0].name)
     said = {p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA}
+    if size is None and (size := _stated_size(said)) is not None:
+        require_room(size, channels, batch or 1, "its metadata 'imgsz'")
     normalisation, normalisation_from = _normalisation(said, channels)
     labels, labels_from = _labels(said, classes)
     made_by = f"{model.producer_name} {model.doc_string[:200]}".lower()
     return Facts(
-        "onnx", size or _stated_size(said), channels, layout, batch, classes, meaning, last,
+        "onnx", size, channels, layout, batch, classes, meaning, last,
         input_type=inputs[0].dtype, input_range=_range(graph, inputs[0].name),
         scaled=begin.scaled, largest_filter=_largest_filter(graph, wiring, begin.filters),
         normalisation=normalisation,
