@@ -157,17 +157,27 @@ def test_answers_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
         mn.Classifier(path)
 
 
-def test_external_weights_and_foreign_operators_are_refused(tmp_path: Path) -> None:
-    model = Foreign().model()
+def test_weights_beside_the_file_are_taken_in(tmp_path: Path) -> None:
+    """PyTorch's exporter writes them so."""
+    network, path = Foreign(), tmp_path / "net.onnx"
     onnx.save(
-        model,
-        str(tmp_path / "net.onnx"),
-        save_as_external_data=True,
-        location="w",
-        size_threshold=0,
+        network.model(), str(path), save_as_external_data=True, location="w", size_threshold=0
     )
-    with pytest.raises(WeightsError, match=r"'weight' are in another file.*external_data=False"):
-        mn.Classifier(tmp_path / "net.onnx")
+    found = mn.Classifier(path)(PHOTO).probabilities
+    expected = network.answer(IMAGENET(stretched()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    config = read_artifact(path, Given()).config
+    assert known_artifact(path, config) is not None
+    values = bytearray((tmp_path / "w").read_bytes())
+    values[3] ^= 1
+    (tmp_path / "w").write_bytes(values)
+    assert known_artifact(path, config) is None  # other weights are another network
+    (tmp_path / "w").unlink()
+    with pytest.raises(WeightsError, match=r"net\.onnx: .*'w', which is not there"):
+        mn.Classifier(path)
+
+
+def test_foreign_operators_are_refused(tmp_path: Path) -> None:
     model = Foreign().model()
     model.graph.node[0].domain = "my.operators"
     (tmp_path / "b.onnx").write_bytes(model.SerializeToString())

@@ -2,7 +2,7 @@
 
 A LiteRT or ONNX file without our config has no seal and no preprocessing. Its facts are read as
 data, what they leave open is assumed aloud, and one run on made pictures checks what the graph
-really gives. The runtimes get the file's bytes and open no other file.
+really gives. The runtimes get bytes with all weights in them and open no other file.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.checkpoints.foreign import Facts
-from mobilenetv2.checkpoints.foreign.reading import read_facts
+from mobilenetv2.checkpoints.foreign.reading import read_facts, with_files_beside
 from mobilenetv2.checkpoints.importer import preprocessing_of
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.formats import BY_ENDING
@@ -96,7 +96,7 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
             fit.
         MissingExtra: the runtime is not installed.
     """
-    data = read_bounded(path)
+    data = with_files_beside(read_bounded(path), path)
     facts = read_facts(data, path)
     record, notes = choose_preprocessing(facts, given, str(path), _as_imported(path, facts, given))
     draft = ForeignConfig(
@@ -144,7 +144,7 @@ def _as_imported(path: Path, facts: Facts, given: Given) -> tuple[Preprocessing,
 
 def known_artifact(path: Path, config: ForeignConfig) -> ForeignArtifact | None:
     """Return a file with a config that was found out before; None if it is another file."""
-    data = read_bounded(path)
+    data = with_files_beside(read_bounded(path), path)
     same = config.origin is not None and config.origin.sha256 == hashlib.sha256(data).hexdigest()
     return ForeignArtifact(config, data, str(path)) if same else None
 

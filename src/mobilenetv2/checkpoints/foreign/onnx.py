@@ -2,12 +2,12 @@
 
 Only names, shapes, metadata and small constants are read. The fields are counted before the file is
 parsed, as in :mod:`mobilenetv2.checkpoints.containers.onnx`. Weights outside of the file are
-refused, since a name in it could be that of any file.
+refused here; :mod:`mobilenetv2.checkpoints.foreign.onnx_inside` takes them in.
 """
 
 import ast
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import bounds
-from mobilenetv2.checkpoints.containers.onnx import (
-    LONGEST_METADATA,
-    MESSAGES,
-    MOST_FIELDS,
-    require_few_fields,
-)
+from mobilenetv2.checkpoints.containers.onnx import LONGEST_METADATA
 from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.checkpoints.foreign import (
     LARGEST_FIRST,
@@ -31,6 +26,7 @@ from mobilenetv2.checkpoints.foreign import (
     require_room,
     vector_end,
 )
+from mobilenetv2.checkpoints.foreign.onnx_inside import parse_model, require_inside
 from mobilenetv2.checkpoints.foreign.wiring import (
     MOST_VALUES,
     Node,
@@ -42,8 +38,6 @@ from mobilenetv2.checkpoints.foreign.wiring import (
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.spec.records import Labels, Resize
 
-OWN_SETS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operator sets that ONNX Runtime has."""
 RANGES: dict[str, Normalisation] = {
     "NominalRange_0_255": ((0.0,), (1.0,)), "Normalized_0_1": ((0.0,), (255.0,)),
     "Normalized_1_1": ((127.5,), (127.5,)),
@@ -68,26 +62,15 @@ def onnx_facts(data: bytes, path: Path) -> Facts:
         WeightsError: the file is damaged, needs other files, or has operators of another program.
         DialectError: the network takes no picture, or gives no vector.
     """
-    import onnx
-
     with bounds.damage("ONNX file", path):
-        try:
-            require_few_fields(data, MESSAGES, MOST_FIELDS)
-            model = onnx.ModelProto.FromString(data)
-        except WeightsError as error:
-            raise WeightsError(f"not an ONNX file, or {error}") from None
-        except Exception as error:  # protobuf's DecodeError, whose package is not a dependency
-            raise WeightsError(f"not an ONNX file, or damaged ({error})") from None
-        if not model.HasField("graph") or not model.graph.node:
-            raise WeightsError("not an ONNX file (it has no graph)")
-        return _facts(model)
+        return _facts(parse_model(data))
 
 
 def _facts(model: Any) -> Facts:
     graph = model.graph
     if max(len(graph.node), len(graph.initializer)) > bounds.MOST_ENTRIES:
         raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} nodes or constants in it")
-    _require_inside(model)
+    require_inside(model)
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [_end(value) for value in graph.input if value.name not in stored]
     outputs = [_end(value) for value in graph.output]
@@ -113,51 +96,6 @@ def _facts(model: Any) -> Facts:
         licence=said.get("license") or None,
         from_tensorflow=layout == "NHWC" or any(name in made_by for name in FROM_TENSORFLOW),
     )  # fmt: skip
-
-
-def _require_inside(model: Any) -> None:
-    """Raise if the file needs others, or operators that ONNX Runtime does not have.
-
-    Raises:
-        WeightsError: it does.
-    """
-    import onnx
-
-    own = OWN_SETS | {function.domain for function in model.functions}
-    for graph in (model.graph, *_inner(model.graph.node, 0)):
-        tensors = [*graph.initializer, *(t for n in graph.node for t in _tensors(n))]
-        for tensor in tensors:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
-                raise WeightsError(
-                    f"its weights {tensor.name[:80]!r} are in another file, which is not opened; "
-                    "write it as one file (external_data=False in torch.onnx.export)"
-                )
-        for node in graph.node:
-            if node.domain not in own:
-                raise WeightsError(
-                    f"operator {node.op_type[:80]!r} of the operator set {node.domain[:80]!r}, "
-                    "which ONNX Runtime does not have; export it with ONNX's own operators"
-                )
-
-
-def _tensors(node: Any) -> Iterable[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("t"):
-            yield attribute.t
-        yield from attribute.tensors
-
-
-def _inner(nodes: Any, depth: int) -> list[Any]:
-    """Return the graphs inside operators such as If and Loop."""
-    if depth > 8:
-        raise WeightsError("graphs within graphs, more than 8 deep")
-    found = []
-    for node in nodes:
-        for attribute in node.attribute:
-            given = [attribute.g] if attribute.HasField("g") else []
-            for graph in [*given, *attribute.graphs]:
-                found += [graph, *_inner(graph.node, depth + 1)]
-    return found
 
 
 def _end(value: Any) -> End:

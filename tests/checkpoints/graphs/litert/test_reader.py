@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
-from mobilenetv2.checkpoints.description import read_labels
+from mobilenetv2.checkpoints.description import METADATA, read_labels
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.graphs.litert.reader import DIALECT
 from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
