@@ -26,6 +26,7 @@ from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.images.preprocess import engine_input
+from mobilenetv2.model.outputs import logits_of
 from mobilenetv2.runtime.assumptions import (
     TITLES,
     Sample,
@@ -39,9 +40,6 @@ from mobilenetv2.spec.records import Labels, Origin, Preprocessing
 
 FORMATS: tuple[str, ...] = ("litert", "onnx")
 """Formats whose foreign files are run."""
-SMALLEST = float(np.finfo(np.float32).tiny)
-"""Least probability, so that its logarithm is finite."""
-BELOW_ONE = 1 - 2.0**-24
 PROBED = 2
 """Number of made pictures."""
 SAME = 1e-3
@@ -225,16 +223,9 @@ class ForeignEngine(Engine):
         if not len(x):
             return np.zeros((0, self.config.logits), np.float32)
         found = _vectors(self._run(_fed(x, self.config)), len(x), self._artifact)
-        return as_logits(found, self.config) if self.config.probabilities else found
-
-
-def as_logits(shares: NDArray, config: ForeignConfig) -> NDArray:
-    """Return float32 logits whose probabilities are the given ones."""
-    shares = np.clip(shares.astype(np.float64), SMALLEST, None)
-    if config.outputs == "softmax":
-        return np.asarray(np.log(shares), np.float32)
-    shares = np.minimum(shares, BELOW_ONE)
-    return np.asarray(np.log(shares) - np.log1p(-shares), np.float32)
+        if not self.config.probabilities:
+            return found
+        return np.asarray(logits_of(found, self.config.outputs), np.float32)
 
 
 def create_engine(artifact: ForeignArtifact, name: str, threads: int | None) -> ForeignEngine:
