@@ -91,7 +91,7 @@ def _bytes(tensor: Any) -> int:
             f"{tensor.name[:80]!r}, in another file, has values of type {tensor.data_type}, which "
             f"are not read; {ONE_FILE}"
         )
-    return STORED[tensor.data_type][0] * math.prod(shape)
+    return int(STORED[tensor.data_type][0] * math.prod(shape))
 
 
 def require_inside(model: Any) -> None:
