@@ -5,9 +5,6 @@ parsed, as in :mod:`mobilenetv2.checkpoints.containers.onnx`. Weights outside of
 refused here; :mod:`mobilenetv2.checkpoints.foreign.onnx_inside` takes them in.
 """
 
-import ast
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,6 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.checkpoints.containers.onnx import LONGEST_METADATA
-from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.checkpoints.foreign import (
     LARGEST_FIRST,
     End,
@@ -27,6 +23,7 @@ from mobilenetv2.checkpoints.foreign import (
     vector_end,
 )
 from mobilenetv2.checkpoints.foreign.onnx_inside import parse_model, require_inside
+from mobilenetv2.checkpoints.foreign.onnx_metadata import Metadata
 from mobilenetv2.checkpoints.foreign.wiring import (
     MOST_VALUES,
     Node,
@@ -36,18 +33,7 @@ from mobilenetv2.checkpoints.foreign.wiring import (
     source,
 )
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.spec.records import Labels, Resize
 
-RANGES: dict[str, Normalisation] = {
-    "NominalRange_0_255": ((0.0,), (1.0,)), "Normalized_0_1": ((0.0,), (255.0,)),
-    "Normalized_1_1": ((127.5,), (127.5,)),
-}  # fmt: skip
-"""Mean and standard deviation by ONNX's own metadata ``Image.NominalPixelRange``."""
-ULTRALYTICS = "Ultralytics"
-UNIT: Normalisation = ((0.0,), (255.0,))
-LABEL_KEYS = ("names", "labels", "classes", "class_names", "id2label", "class_to_idx")
-"""Keys of metadata in which programs keep their class names."""
-LONGEST_TEXT = 1024**2
 FROM_TENSORFLOW = ("tf2onnx", "keras", "tensorflow")
 
 
@@ -79,11 +65,13 @@ def _facts(model: Any) -> Facts:
     wiring = _wiring(graph)
     meaning, last = last_operator(wiring, outputs[0].name)
     begin = front(wiring, inputs[0].name)
-    said = {p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA}
-    if size is None and (size := _stated_size(said)) is not None:
+    said = Metadata(
+        {p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA}
+    )
+    if size is None and (size := said.size) is not None:
         require_room(size, channels, batch or 1, "its metadata 'imgsz'")
-    normalisation, normalisation_from = _normalisation(said, channels)
-    labels, labels_from = _labels(said, classes)
+    normalisation, normalisation_from = said.normalisation(channels)
+    labels, labels_from = said.labels(classes)
     made_by = f"{model.producer_name} {model.doc_string[:200]}".lower()
     return Facts(
         "onnx", size, channels, layout, batch, classes, meaning, last,
@@ -91,9 +79,9 @@ def _facts(model: Any) -> Facts:
         scaled=begin.scaled, largest_filter=_largest_filter(graph, wiring, begin.filters),
         normalisation=normalisation,
         normalisation_from=normalisation_from,
-        bgr=said.get("Image.BitmapPixelFormat", "").lower().startswith("bgr"),
-        fit=_fit(said), labels=labels, labels_from=labels_from,
-        licence=said.get("license") or None,
+        bgr=said.bgr,
+        fit=said.fit, labels=labels, labels_from=labels_from,
+        licence=said.licence,
         from_tensorflow=layout == "NHWC" or any(name in made_by for name in FROM_TENSORFLOW),
     )  # fmt: skip
 
@@ -173,67 +161,3 @@ def _range(graph: Any, name: str) -> tuple[float, float] | None:
             step, middle = float(scale.ravel()[0]), float(zero.ravel()[0])
             return (low - middle) * step, (high - middle) * step
     return None
-
-
-def _normalisation(said: Mapping[str, str], channels: int) -> tuple[Normalisation | None, str]:
-    key = "Image.NominalPixelRange"
-    if said.get(key) in RANGES:
-        return _spread(RANGES[said[key]], channels), f"its metadata {key}"
-    if _classifies_by_ultralytics(said):
-        return _spread(UNIT, channels), f"its metadata (author {ULTRALYTICS})"
-    return None, ""
-
-
-def _spread(values: Normalisation, channels: int) -> Normalisation:
-    mean, std = values
-    return mean * channels, std * channels
-
-
-def _classifies_by_ultralytics(said: Mapping[str, str]) -> bool:
-    return said.get("author") == ULTRALYTICS and said.get("task") == "classify"
-
-
-def _fit(said: Mapping[str, str]) -> Resize | None:
-    return "cover" if _classifies_by_ultralytics(said) else None
-
-
-def _stated_size(said: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return the size that Ultralytics writes as '[224, 224]', for a graph of any size."""
-    found = _literal(said.get("imgsz", ""))
-    if isinstance(found, list) and len(found) == 2 and all(isinstance(n, int) for n in found):
-        return (found[0], found[1]) if all(1 <= side <= 8192 for side in found) else None
-    return None
-
-
-def _labels(said: Mapping[str, str], classes: int | None) -> tuple[Labels | None, str]:
-    """Return the class names in the metadata, and their key."""
-    for key in LABEL_KEYS:
-        names = _names(_literal(said.get(key, "")))
-        if names and (classes is None or len(names) == max(2, classes)):
-            return Labels(names), f"its metadata {key!r}"
-    return None, ""
-
-
-def _literal(text: str) -> Any:
-    """Return a list or a table written as JSON or as Python prints it; None for anything else."""
-    if len(text) > LONGEST_TEXT:
-        return None
-    for parse in (json.loads, ast.literal_eval):  # the second reads constants only
-        try:
-            return parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None
-
-
-def _names(found: Any) -> tuple[str, ...]:
-    """Return class names of a list, of index to name, or of name to index; () for others."""
-    if isinstance(found, dict):
-        keys, values = list(found), list(found.values())
-        if all(isinstance(value, int) for value in values):
-            keys, values = values, keys
-        order = {str(key): value for key, value in zip(keys, values, strict=True)}
-        found = [order.get(str(index)) for index in range(len(order))]
-    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
-        return ()
-    return tuple(found)
