@@ -14,6 +14,7 @@ from mobilenetv2.checkpoints.input_range import (
     recognise_range,
     require_range,
     same_normalisation,
+    takes_pixels,
 )
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.records import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -103,3 +104,12 @@ def test_ranges_have_names_in_words_but_for_a_level_of_rounding() -> None:
 def test_a_record_normalises_as_another_or_not() -> None:
     assert same_normalisation(Preprocessing(), RANGES["imagenet"])
     assert not same_normalisation(Preprocessing(), RANGES["-1..1"])
+
+
+@pytest.mark.parametrize(
+    ("factor", "mean", "pixels"),
+    [(1.0, 103.9, True), (1 / 127.5, 127.5, True), (1 / 255, 0.0, True), (2.0, 0.5, False),
+     (1 / 0.225, 0.45, False), (1.0, 0.5, False)],
+)  # fmt: skip
+def test_a_mean_tells_pixels_from_shares(factor: float, mean: float, pixels: bool) -> None:
+    assert takes_pixels(np.full(3, factor), np.full(3, -mean * factor)) is pixels

@@ -21,7 +21,14 @@ from mobilenetv2.formats import engines_of
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.foreign import as_logits, is_foreign, known_artifact, read_artifact, typed
+from mobilenetv2.model.outputs import logits_of
+from mobilenetv2.runtime.foreign import (
+    create_engine,
+    is_foreign,
+    known_artifact,
+    read_artifact,
+    typed,
+)
 from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.spec.foreign import ForeignConfig, Given
 from mobilenetv2.spec.published import published
@@ -157,17 +164,27 @@ def test_answers_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
         mn.Classifier(path)
 
 
-def test_external_weights_and_foreign_operators_are_refused(tmp_path: Path) -> None:
-    model = Foreign().model()
+def test_weights_beside_the_file_are_taken_in(tmp_path: Path) -> None:
+    """PyTorch's exporter writes them so."""
+    network, path = Foreign(), tmp_path / "net.onnx"
     onnx.save(
-        model,
-        str(tmp_path / "net.onnx"),
-        save_as_external_data=True,
-        location="w",
-        size_threshold=0,
+        network.model(), str(path), save_as_external_data=True, location="w", size_threshold=0
     )
-    with pytest.raises(WeightsError, match=r"'weight' are in another file.*external_data=False"):
-        mn.Classifier(tmp_path / "net.onnx")
+    found = mn.Classifier(path)(PHOTO).probabilities
+    expected = network.answer(IMAGENET(stretched()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    config = read_artifact(path, Given()).config
+    assert known_artifact(path, config) is not None
+    values = bytearray((tmp_path / "w").read_bytes())
+    values[3] ^= 1
+    (tmp_path / "w").write_bytes(values)
+    assert known_artifact(path, config) is None  # other weights are another network
+    (tmp_path / "w").unlink()
+    with pytest.raises(WeightsError, match=r"net\.onnx: .*'w', which is not there"):
+        mn.Classifier(path)
+
+
+def test_foreign_operators_are_refused(tmp_path: Path) -> None:
     model = Foreign().model()
     model.graph.node[0].domain = "my.operators"
     (tmp_path / "b.onnx").write_bytes(model.SerializeToString())
@@ -241,14 +258,22 @@ def test_our_own_litert_file_without_its_archive_is_a_foreign_one(tmp_path: Path
     assert not is_foreign(own)
 
 
-def test_probabilities_become_logits_that_give_them_again() -> None:
-    labels = Labels.numbered(3)
-    config = ForeignConfig("onnx", Preprocessing(), labels, 3, probabilities=True)
-    shares = np.array([[0.0, 0.25, 0.75], [0.0, 0.0, 1.0]], np.float32)
-    logits = as_logits(shares, config).astype(np.float64)
-    again = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    np.testing.assert_allclose(again, shares, atol=1e-6)
+@pytest.mark.parametrize(("classes", "last"), [(5, "Softmax"), (5, "Sigmoid"), (1, "Sigmoid")])
+def test_probabilities_become_the_same_logits_in_every_engine(
+    classes: int, last: str, tmp_path: Path
+) -> None:
+    """Certain ones, too: a bias of 200 gives exactly 1."""
+    model = Foreign(classes=classes, last=last).model()
+    (bias,) = (t for t in model.graph.initializer if t.name == "bias")
+    values = onnx.numpy_helper.to_array(bias) + np.float32(200) * (np.arange(classes) == 0)
+    bias.CopyFrom(onnx.numpy_helper.from_array(values.astype(np.float32), "bias"))
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    artifact = read_artifact(tmp_path / "net.onnx", Given())
+    x = np.zeros((1, 3, 24, 32), np.float32)
+    logits = create_engine(artifact, "onnxruntime", None).run(x, "logits")
+    certain = logits_of(np.eye(1, classes, dtype=np.float32), artifact.config.outputs)
     assert np.isfinite(logits).all()
+    np.testing.assert_allclose(logits[0, 0], certain[0, 0], rtol=1e-6)
 
 
 def test_values_are_rounded_to_what_a_graph_takes() -> None:

@@ -60,6 +60,8 @@ class Description:
     """Number of input channels that a config names."""
     unsupported_resize: str = ""
     """Entry of a config that asks for a resize that this project does not have."""
+    bgr: bool = False
+    """True if the network takes blue first."""
     headless: bool = False
     """True if the file has no classifier, so that its outputs are features."""
     labels: Labels | None = None

@@ -109,7 +109,7 @@ def read_checkpoint(path: Path, options: ImportOptions | None = None) -> tuple[M
         if not (options.labels or said.labels or checkpoint.inside.headless):
             said = with_labels_beside(said, weights, spec.classes)
         arrays = checkpoint.decode(spec)
-        if options.bgr:
+        if options.bgr or said.bgr:
             arrays, said = red_first(arrays, said)
         check_arrays(spec, arrays, str(weights))
         return collect(path, weights, checkpoint, said, spec, arrays, options), arrays

@@ -7,6 +7,9 @@ darkest and brightest pixels are nearly 0 and 255.
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.spec.records import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
@@ -19,6 +22,10 @@ RANGES: dict[str, Normalisation] = {
 }
 """Usual ranges by name: mean and standard deviation of pixels from 0 to 255."""
 
+LEAST_SPAN = 0.5
+"""Minimum width of the range that a network's first convolution takes, for all usual ones."""
+LARGEST_MEAN = 2.0
+"""Mean above which values are from 0 to 255: about 100 there, and about 0.5 from 0 to 1."""
 TOLERANCE = 0.05
 """Largest distance between two ranges' ends that is taken for none, as a share of the range.
 
@@ -79,6 +86,24 @@ def require_range(low: float, high: float) -> str:
             f"{argument('preprocessing', '-1..1')}"
         )
     return name
+
+
+def takes_pixels(factor: NDArray, offset: NDArray) -> bool:
+    """Return True if a graph's scaling is one of values from 0 to 255, False for 0 to 1.
+
+    Args:
+        factor, offset: the graph computes ``value * factor + offset``; (channels,) or (1,) each.
+
+    Example:
+        >>> import numpy as np
+        >>> from mobilenetv2.checkpoints.input_range import takes_pixels
+        >>> takes_pixels(np.ones(3), np.array([-103.9, -116.8, -123.7]))  # Caffe's
+        True
+        >>> takes_pixels(np.full(3, 2.0), np.full(3, -1.0))
+        False
+    """
+    most = float(np.abs(factor).max())
+    return most < LEAST_SPAN or float(np.abs(offset).max()) > LARGEST_MEAN * most
 
 
 def range_words(mean: tuple[float, ...], std: tuple[float, ...]) -> str:

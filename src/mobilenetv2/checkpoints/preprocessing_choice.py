@@ -67,12 +67,12 @@ def choose_preprocessing(
         record, why = _given(said, usual, spec, options, options.preprocessing)
     elif said.preprocessing is not None:
         record, why = said.preprocessing, ""
-        if options.resize is None and not options.bgr:
+        if options.resize is None and not (options.bgr or said.bgr):
             found = f"{said.preprocessing_from} says so" if said.preprocessing_from else ""
             return record.at(spec.size), said.assumed or (found and f"{words(record)}: {found}.")
     else:
         record, why = _published(said, spec, known, dialect) or _found(said, usual, dialect, spec)
-    if options.bgr:
+    if options.bgr or said.bgr:
         why = f"{why or 'its config says so'}, and its first layer was turned from blue first"
     record = resized(record.at(spec.size), options.resize)
     if options.resize is not None:

@@ -45,10 +45,10 @@ def _of_graph(path: Path) -> str | None:
     made = BY_ENDING.get(path.suffix.lower())
     if made is None or not made.graph or not path.is_file() or path.stat().st_size > LARGEST:
         return None
-    from mobilenetv2.checkpoints.foreign.reading import read_facts
+    from mobilenetv2.checkpoints.foreign.reading import read_facts, with_files_beside
 
     try:
-        read_facts(path.read_bytes(), path)
+        read_facts(with_files_beside(path.read_bytes(), path), path)
     except DialectError as error:
         return str(error).removeprefix(f"{path}: ")
     except WeightsError:

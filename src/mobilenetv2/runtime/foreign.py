@@ -2,7 +2,7 @@
 
 A LiteRT or ONNX file without our config has no seal and no preprocessing. Its facts are read as
 data, what they leave open is assumed aloud, and one run on made pictures checks what the graph
-really gives. The runtimes get the file's bytes and open no other file.
+really gives. The runtimes get bytes with all weights in them and open no other file.
 """
 
 import hashlib
@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.checkpoints.foreign import Facts
-from mobilenetv2.checkpoints.foreign.reading import read_facts
+from mobilenetv2.checkpoints.foreign.reading import read_facts, with_files_beside
 from mobilenetv2.checkpoints.importer import preprocessing_of
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.images.preprocess import engine_input
+from mobilenetv2.model.outputs import logits_of
 from mobilenetv2.runtime.assumptions import (
     TITLES,
     Sample,
@@ -39,9 +40,6 @@ from mobilenetv2.spec.records import Labels, Origin, Preprocessing
 
 FORMATS: tuple[str, ...] = ("litert", "onnx")
 """Formats whose foreign files are run."""
-SMALLEST = float(np.finfo(np.float32).tiny)
-"""Least probability, so that its logarithm is finite."""
-BELOW_ONE = 1 - 2.0**-24
 PROBED = 2
 """Number of made pictures."""
 SAME = 1e-3
@@ -96,7 +94,7 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
             fit.
         MissingExtra: the runtime is not installed.
     """
-    data = read_bounded(path)
+    data = with_files_beside(read_bounded(path), path)
     facts = read_facts(data, path)
     record, notes = choose_preprocessing(facts, given, str(path), _as_imported(path, facts, given))
     draft = ForeignConfig(
@@ -144,7 +142,7 @@ def _as_imported(path: Path, facts: Facts, given: Given) -> tuple[Preprocessing,
 
 def known_artifact(path: Path, config: ForeignConfig) -> ForeignArtifact | None:
     """Return a file with a config that was found out before; None if it is another file."""
-    data = read_bounded(path)
+    data = with_files_beside(read_bounded(path), path)
     same = config.origin is not None and config.origin.sha256 == hashlib.sha256(data).hexdigest()
     return ForeignArtifact(config, data, str(path)) if same else None
 
@@ -225,16 +223,9 @@ class ForeignEngine(Engine):
         if not len(x):
             return np.zeros((0, self.config.logits), np.float32)
         found = _vectors(self._run(_fed(x, self.config)), len(x), self._artifact)
-        return as_logits(found, self.config) if self.config.probabilities else found
-
-
-def as_logits(shares: NDArray, config: ForeignConfig) -> NDArray:
-    """Return float32 logits whose probabilities are the given ones."""
-    shares = np.clip(shares.astype(np.float64), SMALLEST, None)
-    if config.outputs == "softmax":
-        return np.asarray(np.log(shares), np.float32)
-    shares = np.minimum(shares, BELOW_ONE)
-    return np.asarray(np.log(shares) - np.log1p(-shares), np.float32)
+        if not self.config.probabilities:
+            return found
+        return np.asarray(logits_of(found, self.config.outputs), np.float32)
 
 
 def create_engine(artifact: ForeignArtifact, name: str, threads: int | None) -> ForeignEngine:

@@ -3,12 +3,13 @@
 import json
 import re
 import struct
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
 
-from mobilenetv2.checkpoints.containers import kinds
+from mobilenetv2.checkpoints.containers import bounds, kinds
 from mobilenetv2.checkpoints.containers.kinds import KINDS, recognise, sentence
 
 DOCS = Path(__file__).parents[3] / "docs" / "weights.md"
@@ -150,6 +151,33 @@ def test_a_whole_model_is_recognised_in_a_zip(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.pth", "w") as archive:
         archive.writestr("a/data.pkl", b"\x80\x02ctorchvision.models.mobilenetv2\nMobileNetV2\n")
     assert recognise(tmp_path / "a.pth") == "pickled-model"
+
+
+@pytest.mark.parametrize("end", [b"<net>", b"<feed>", b"<!-- open"])
+def test_many_comments_take_no_time(end: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(b"<?xml version='1.0'?>\n" + b"<!-- a -->\n" * 1000 + end)
+    begin = time.perf_counter()
+    assert recognise(path) == ("openvino" if end == b"<net>" else "page")
+    assert time.perf_counter() - begin < 1
+
+
+@pytest.mark.parametrize("text", [b"# a\n \n" * 9000, b"name: a\n \n" * 6000, b"<?xml " * 9000])
+def test_long_beginnings_take_no_time(text: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(text)
+    begin = time.perf_counter()
+    recognise(path)
+    assert time.perf_counter() - begin < 1
+
+
+def test_a_graph_above_the_limit_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tflite"
+    path.write_bytes(b"\x1c\x00\x00\x00TFL3...edgetpu-custom-op")
+    monkeypatch.setattr(bounds, "LARGEST_GRAPH", 9)
+    assert recognise(path) is None
 
 
 def test_no_sentence_calls_a_file_damaged_and_all_say_what_to_do() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from mobilenetv2.checkpoints.foreign.litert import litert_facts
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.graph.flatbuffer import Builder, Quantisation
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
@@ -34,6 +35,23 @@ def test_the_facts_of_a_classifier(half: bool) -> None:
     assert np.allclose(found.normalisation[0], CONFIG.preprocessing.mean)
     assert found.labels is not None and found.labels.names == CONFIG.labels.names
     assert "labels.txt" in found.labels_from
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_float_input_that_becomes_integers_has_their_range(twice: bool) -> None:
+    """TensorFlow's converter writes it so by default."""
+    file = Builder()
+    start = file.tensor("picture", (1, 8, 8, 3))
+    step = Quantisation(np.array([1 / 127.5], np.float32), -1)
+    levels = file.operator("QUANTIZE", [start], file.tensor("q", (1, 8, 8, 3), "int8", step))
+    real = file.operator("DEQUANTIZE", [levels], file.tensor("r", (1, 8, 8, 3)))
+    if twice:  # the floats are used, too
+        real = file.operator("ADD", [real, start], file.tensor("s", (1, 8, 8, 3)))
+    axes = file.constant("axes", np.array([1, 2], np.int32))
+    end = file.operator("MEAN", [real, axes], file.tensor("y", (1, 3)))
+    found = litert_facts(file.finish(start, [end]), PATH)
+    assert found.input_type == "float32"
+    assert found.input_range == (None if twice else pytest.approx((-0.996, 1.004), abs=1e-3))
 
 
 def test_labels_of_another_number_are_not_taken() -> None:

@@ -73,6 +73,23 @@ def test_what_is_no_classifier_is_said(
         onnx_facts(model.SerializeToString(), PATH)
 
 
+@pytest.mark.parametrize(
+    ("network", "batch"),
+    [
+        (Foreign(batch=2_000_000), "2,000,000"),
+        (Foreign(batch=40_000), "40,000"),
+        (Foreign(batch=2000, size=("h", "w")), "2,000"),
+        (Foreign(size=(8000, 8000)), "1"),
+        (Foreign(size=("h", "w"), batch=20, metadata={
+            "imgsz": "[4000, 4000]"}), "20"),
+    ],
+    ids=lambda value: str(value)[:30],
+)  # fmt: skip
+def test_a_batch_beyond_the_memory_is_refused(network: Foreign, batch: str) -> None:
+    with pytest.raises(DialectError, match=rf"^net\.onnx: .*batches of {batch} pictures.* MB"):
+        onnx_facts(network.model().SerializeToString(), PATH)
+
+
 @pytest.mark.parametrize("data", [b"", b"<html>", b"\x08\x08"], ids=["empty", "html", "no graph"])
 def test_other_bytes_are_no_onnx_file(data: bytes) -> None:
     with pytest.raises(WeightsError, match=r"^net\.onnx: not an ONNX file"):

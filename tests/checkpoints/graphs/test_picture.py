@@ -25,6 +25,8 @@ def stem(weight: Any = WEIGHT) -> list[Step]:
         (1 / 255, 0.0, 0.0, 255.0),
         (2.0, -1.0, 127.5, 127.5),  # of values from 0 to 1
         (1 / 0.225, -0.406 / 0.225, 103.53, 57.375),
+        (1.0, -103.9, 103.9, 1.0),  # Caffe's: the mean alone is subtracted
+        (0.017, -0.017 * 103.9, 103.9, 1 / 0.017),  # and MobileNet's in Caffe
     ],
 )
 def test_a_scaling_is_a_normalisation_of_pixels(

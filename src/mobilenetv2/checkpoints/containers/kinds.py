@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.files import open_file
 
 START = 64 * 1024
@@ -227,7 +228,8 @@ MAGIC: tuple[tuple[int, bytes, str], ...] = (
 """First bytes by their place."""
 TEXTS: tuple[tuple[re.Pattern[bytes], str], ...] = (
     (re.compile(rb"<(!doctype html|html|head|body)", re.I), "page"),
-    (re.compile(rb"(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<net\b", re.S), "openvino"),
+    # A comment ends at its first "-->", so that there is one way only to read many of them.
+    (re.compile(rb"(<\?xml[^>]*>\s*)?(<!--((?!-->).)*-->\s*)*<net\b", re.S), "openvino"),
     (re.compile(rb"(#.*\n\s*)*\[(net|network)\]", re.I), "darknet"),
     (re.compile(rb"(#.*\n\s*)*(name:.*\n\s*)?(layers?|input|input_shape)\s*[:{]"), "caffe"),
     (re.compile(rb"(backend:.*\n)?class_name:"), "architecture"),
@@ -266,7 +268,8 @@ def recognise(path: Path) -> str | None:
     if start.startswith(HDF5):
         return "incomplete" if _hdf5_end(start) > size else None
     if start[4:8] == b"TFL3":
-        return "edge-tpu" if b"edgetpu-custom-op" in _whole(path) else None
+        looked_into = size <= bounds.LARGEST_GRAPH
+        return "edge-tpu" if looked_into and b"edgetpu-custom-op" in _whole(path) else None
     if found := _text(start, path, size):
         return found
     if suffix == ".bin" and (path.with_suffix(".xml").is_file() or _ncnn_beside(path)):

@@ -65,6 +65,12 @@ LARGEST_FIRST = 4 * 1024**2
 """Maximum bytes of the first convolution's weights; 64 filters of 11 x 11 x 3 have 0.1 MB."""
 
 
+LARGEST_BATCH = 256 * 1024**2
+"""Maximum bytes of a batch of pictures in float32."""
+COUNTED_SIZE = (224, 224)
+"""Size that is counted for a graph of any size."""
+
+
 def largest_norm(filters: NDArray) -> float | None:
     """Return the largest norm of filters (filters, ...); None if one is not finite."""
     with np.errstate(all="ignore"):
@@ -108,7 +114,26 @@ def picture_end(ends: list[End]) -> tuple[Layout, tuple[int, int] | None, int, i
     size = None if height is None or width is None else (height, width)
     if size and not all(1 <= side <= 8192 for side in size):
         raise DialectError(f"its input has impossible sides ({_shown(ends)})")
+    require_room(size or COUNTED_SIZE, channels or 3, batch or 1, _shown(ends))
     return layout, size, channels or 3, batch
+
+
+def require_room(size: tuple[int, int], channels: int, batch: int, shown: str) -> None:
+    """Raise DialectError if one batch of pictures would be too large for the memory.
+
+    Args:
+        size: height and width.
+        channels: number of channels.
+        batch: number of pictures in the graph's batch.
+        shown: what the file says, for the message.
+    """
+    count = 4 * batch * size[0] * size[1] * channels
+    if count > LARGEST_BATCH:
+        raise DialectError(
+            f"its batches of {batch:,} pictures of {size[0]:,} x {size[1]:,} pixels need "
+            f"{count / 2**20:,.0f} MB, more than {LARGEST_BATCH // 2**20} MB ({shown}); export it "
+            "with a batch of 1"
+        )
 
 
 def vector_end(ends: list[End], operators: frozenset[str]) -> int | None:

@@ -80,7 +80,7 @@ def _facts(data: bytes) -> Facts:
     labels, labels_from = _labels(said, archived_texts(data), classes)
     return Facts(
         "litert", size, channels, layout, batch or 1, classes, meaning, last,
-        input_type=inputs[0].dtype, input_range=_range(graph.Tensors(int(given)), inputs[0].dtype),
+        input_type=inputs[0].dtype, input_range=_range(graph, wiring, given),
         scaled=begin.scaled,
         largest_filter=_largest_filter(model, graph, wiring, begin.filters),
         normalisation=said.normalisation(channels),
@@ -223,12 +223,22 @@ def _quantisation(tensor: Any) -> tuple[float | None, float]:
     return float(record.ScaleAsNumpy()[0]), zero
 
 
-def _range(tensor: Any, dtype: str) -> tuple[float, float] | None:
-    scale, zero = _quantisation(tensor)
-    if scale is None or dtype not in ("uint8", "int8"):
+def _range(graph: Any, wiring: Wiring, name: str) -> tuple[float, float] | None:
+    """Return the range of an input of integers, or of floats that only become integers."""
+    readers = [node for node in wiring.nodes if name in node.inputs]
+    if len(readers) == 1 and readers[0].kind == "QUANTIZE" and _whole_type(graph, name) is None:
+        name = readers[0].outputs[0]
+    dtype, (scale, zero) = _whole_type(graph, name), _quantisation(graph.Tensors(int(name)))
+    if scale is None or dtype is None:
         return None
     bounds_ = np.iinfo(dtype)
     return (bounds_.min - zero) * scale, (bounds_.max - zero) * scale
+
+
+def _whole_type(graph: Any, name: str) -> str | None:
+    """Return the type of a tensor of integers; None for any other."""
+    dtype = _end(graph, int(name)).dtype
+    return dtype if dtype in ("uint8", "int8") else None
 
 
 def _labels(

@@ -2,12 +2,9 @@
 
 Only names, shapes, metadata and small constants are read. The fields are counted before the file is
 parsed, as in :mod:`mobilenetv2.checkpoints.containers.onnx`. Weights outside of the file are
-refused, since a name in it could be that of any file.
+refused here; :mod:`mobilenetv2.checkpoints.foreign.onnx_inside` takes them in.
 """
 
-import ast
-import json
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import bounds
-from mobilenetv2.checkpoints.containers.onnx import (
-    LONGEST_METADATA,
-    MESSAGES,
-    MOST_FIELDS,
-    require_few_fields,
-)
-from mobilenetv2.checkpoints.description import Normalisation
+from mobilenetv2.checkpoints.containers.onnx import LONGEST_METADATA
 from mobilenetv2.checkpoints.foreign import (
     LARGEST_FIRST,
     End,
     Facts,
     largest_norm,
     picture_end,
+    require_room,
     vector_end,
 )
+from mobilenetv2.checkpoints.foreign.onnx_inside import parse_model, require_inside
+from mobilenetv2.checkpoints.foreign.onnx_metadata import Metadata
 from mobilenetv2.checkpoints.foreign.wiring import (
     MOST_VALUES,
     Node,
@@ -38,22 +32,8 @@ from mobilenetv2.checkpoints.foreign.wiring import (
     last_operator,
     source,
 )
-from mobilenetv2.checkpoints.labels import labels_of
-from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.spec.records import Labels, Resize
+from mobilenetv2.errors import WeightsError
 
-OWN_SETS = frozenset({"", "ai.onnx", "ai.onnx.ml", "com.microsoft"})
-"""Operator sets that ONNX Runtime has."""
-RANGES: dict[str, Normalisation] = {
-    "NominalRange_0_255": ((0.0,), (1.0,)), "Normalized_0_1": ((0.0,), (255.0,)),
-    "Normalized_1_1": ((127.5,), (127.5,)),
-}  # fmt: skip
-"""Mean and standard deviation by ONNX's own metadata ``Image.NominalPixelRange``."""
-ULTRALYTICS = "Ultralytics"
-UNIT: Normalisation = ((0.0,), (255.0,))
-LABEL_KEYS = ("names", "labels", "classes", "class_names", "id2label", "class_to_idx")
-"""Keys of metadata in which programs keep their class names."""
-LONGEST_TEXT = 1024**2
 FROM_TENSORFLOW = ("tf2onnx", "keras", "tensorflow")
 
 
@@ -68,26 +48,15 @@ def onnx_facts(data: bytes, path: Path) -> Facts:
         WeightsError: the file is damaged, needs other files, or has operators of another program.
         DialectError: the network takes no picture, or gives no vector.
     """
-    import onnx
-
     with bounds.damage("ONNX file", path):
-        try:
-            require_few_fields(data, MESSAGES, MOST_FIELDS)
-            model = onnx.ModelProto.FromString(data)
-        except WeightsError as error:
-            raise WeightsError(f"not an ONNX file, or {error}") from None
-        except Exception as error:  # protobuf's DecodeError, whose package is not a dependency
-            raise WeightsError(f"not an ONNX file, or damaged ({error})") from None
-        if not model.HasField("graph") or not model.graph.node:
-            raise WeightsError("not an ONNX file (it has no graph)")
-        return _facts(model)
+        return _facts(parse_model(data))
 
 
 def _facts(model: Any) -> Facts:
     graph = model.graph
     if max(len(graph.node), len(graph.initializer)) > bounds.MOST_ENTRIES:
         raise WeightsError(f"more than {bounds.MOST_ENTRIES:,} nodes or constants in it")
-    _require_inside(model)
+    require_inside(model)
     stored = {tensor.name for tensor in graph.initializer}
     inputs = [_end(value) for value in graph.input if value.name not in stored]
     outputs = [_end(value) for value in graph.output]
@@ -96,66 +65,25 @@ def _facts(model: Any) -> Facts:
     wiring = _wiring(graph)
     meaning, last = last_operator(wiring, outputs[0].name)
     begin = front(wiring, inputs[0].name)
-    said = {p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA}
-    normalisation, normalisation_from = _normalisation(said, channels)
-    labels, labels_from = _labels(said, classes)
+    said = Metadata(
+        {p.key: p.value for p in model.metadata_props if len(p.value) <= LONGEST_METADATA}
+    )
+    if size is None and (size := said.size) is not None:
+        require_room(size, channels, batch or 1, "its metadata 'imgsz'")
+    normalisation, normalisation_from = said.normalisation(channels)
+    labels, labels_from = said.labels(classes)
     made_by = f"{model.producer_name} {model.doc_string[:200]}".lower()
     return Facts(
-        "onnx", size or _stated_size(said), channels, layout, batch, classes, meaning, last,
+        "onnx", size, channels, layout, batch, classes, meaning, last,
         input_type=inputs[0].dtype, input_range=_range(graph, inputs[0].name),
         scaled=begin.scaled, largest_filter=_largest_filter(graph, wiring, begin.filters),
         normalisation=normalisation,
         normalisation_from=normalisation_from,
-        bgr=said.get("Image.BitmapPixelFormat", "").lower().startswith("bgr"),
-        fit=_fit(said), labels=labels, labels_from=labels_from,
-        licence=said.get("license") or None,
+        bgr=said.bgr,
+        fit=said.fit, labels=labels, labels_from=labels_from,
+        licence=said.licence,
         from_tensorflow=layout == "NHWC" or any(name in made_by for name in FROM_TENSORFLOW),
     )  # fmt: skip
-
-
-def _require_inside(model: Any) -> None:
-    """Raise if the file needs others, or operators that ONNX Runtime does not have.
-
-    Raises:
-        WeightsError: it does.
-    """
-    import onnx
-
-    own = OWN_SETS | {function.domain for function in model.functions}
-    for graph in (model.graph, *_inner(model.graph.node, 0)):
-        tensors = [*graph.initializer, *(t for n in graph.node for t in _tensors(n))]
-        for tensor in tensors:
-            if tensor.data_location == onnx.TensorProto.EXTERNAL or len(tensor.external_data):
-                raise WeightsError(
-                    f"its weights {tensor.name[:80]!r} are in another file, which is not opened; "
-                    "write it as one file (external_data=False in torch.onnx.export)"
-                )
-        for node in graph.node:
-            if node.domain not in own:
-                raise WeightsError(
-                    f"operator {node.op_type[:80]!r} of the operator set {node.domain[:80]!r}, "
-                    "which ONNX Runtime does not have; export it with ONNX's own operators"
-                )
-
-
-def _tensors(node: Any) -> Iterable[Any]:
-    for attribute in node.attribute:
-        if attribute.HasField("t"):
-            yield attribute.t
-        yield from attribute.tensors
-
-
-def _inner(nodes: Any, depth: int) -> list[Any]:
-    """Return the graphs inside operators such as If and Loop."""
-    if depth > 8:
-        raise WeightsError("graphs within graphs, more than 8 deep")
-    found = []
-    for node in nodes:
-        for attribute in node.attribute:
-            given = [attribute.g] if attribute.HasField("g") else []
-            for graph in [*given, *attribute.graphs]:
-                found += [graph, *_inner(graph.node, depth + 1)]
-    return found
 
 
 def _end(value: Any) -> End:
@@ -233,71 +161,3 @@ def _range(graph: Any, name: str) -> tuple[float, float] | None:
             step, middle = float(scale.ravel()[0]), float(zero.ravel()[0])
             return (low - middle) * step, (high - middle) * step
     return None
-
-
-def _normalisation(said: Mapping[str, str], channels: int) -> tuple[Normalisation | None, str]:
-    key = "Image.NominalPixelRange"
-    if said.get(key) in RANGES:
-        return _spread(RANGES[said[key]], channels), f"its metadata {key}"
-    if _classifies_by_ultralytics(said):
-        return _spread(UNIT, channels), f"its metadata (author {ULTRALYTICS})"
-    return None, ""
-
-
-def _spread(values: Normalisation, channels: int) -> Normalisation:
-    mean, std = values
-    return mean * channels, std * channels
-
-
-def _classifies_by_ultralytics(said: Mapping[str, str]) -> bool:
-    return said.get("author") == ULTRALYTICS and said.get("task") == "classify"
-
-
-def _fit(said: Mapping[str, str]) -> Resize | None:
-    return "cover" if _classifies_by_ultralytics(said) else None
-
-
-def _stated_size(said: Mapping[str, str]) -> tuple[int, int] | None:
-    """Return the size that Ultralytics writes as '[224, 224]', for a graph of any size."""
-    found = _literal(said.get("imgsz", ""))
-    if isinstance(found, list) and len(found) == 2 and all(isinstance(n, int) for n in found):
-        return (found[0], found[1]) if all(1 <= side <= 8192 for side in found) else None
-    return None
-
-
-def _labels(said: Mapping[str, str], classes: int | None) -> tuple[Labels | None, str]:
-    """Return the class names in the metadata, and their key."""
-    for key in LABEL_KEYS:
-        names = _names(_literal(said.get(key, "")))
-        if names and (classes is None or len(names) == max(2, classes)):
-            try:
-                return labels_of(names), f"its metadata {key!r}"
-            except DialectError:  # a name occurs twice: it would not say which class it is
-                continue
-    return None, ""
-
-
-def _literal(text: str) -> Any:
-    """Return a list or a table written as JSON or as Python prints it; None for anything else."""
-    if len(text) > LONGEST_TEXT:
-        return None
-    for parse in (json.loads, ast.literal_eval):  # the second reads constants only
-        try:
-            return parse(text)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
-    return None
-
-
-def _names(found: Any) -> tuple[str, ...]:
-    """Return class names of a list, of index to name, or of name to index; () for others."""
-    if isinstance(found, dict):
-        keys, values = list(found), list(found.values())
-        if all(isinstance(value, int) for value in values):
-            keys, values = values, keys
-        places = {str(index): index for index in range(len(keys))}  # a number may be very long
-        order = {places.get(key, key): value for key, value in zip(keys, values, strict=True)}
-        found = [order.get(index) for index in range(len(order))]
-    if not isinstance(found, list) or not all(isinstance(name, str) and name for name in found):
-        return ()
-    return tuple(found)

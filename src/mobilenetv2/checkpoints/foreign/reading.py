@@ -6,6 +6,23 @@ from mobilenetv2.checkpoints.foreign import Facts
 from mobilenetv2.formats import FORMATS
 
 
+def with_files_beside(data: bytes, path: Path) -> bytes:
+    """Return a LiteRT or ONNX file's bytes with the weights that an ONNX file has beside it.
+
+    Args:
+        data: the whole file.
+        path: the file.
+
+    Raises:
+        WeightsError: the file is damaged, or the weights cannot be read or lie elsewhere.
+    """
+    if path.suffix.lower() != FORMATS["onnx"].ending:
+        return data
+    from mobilenetv2.checkpoints.foreign.onnx_inside import inlined
+
+    return inlined(data, path)
+
+
 def read_facts(data: bytes, path: Path) -> Facts:
     """Return the facts of a LiteRT or ONNX file.
 

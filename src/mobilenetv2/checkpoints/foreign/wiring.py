@@ -13,6 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.checkpoints.input_range import LEAST_SPAN, takes_pixels
+
 MOST_VALUES = 16
 """Maximum number of values of a constant that scales a picture: one a channel."""
 PASSING = frozenset({
@@ -40,10 +42,8 @@ ARITHMETIC = {
     "Add": "+", "Sub": "-", "Mul": "*", "Div": "/",
     "ADD": "+", "SUB": "-", "MUL": "*", "DIV": "/",
 }  # fmt: skip
-LEAST_SPAN, MOST_SPAN = 0.5, 12.0
-"""Limits of the range that a network's first convolution takes, for all usual normalisations."""
-LARGE_SHIFT = 20.0
-"""Shift that only values of 0 to 255 have: the channels' means are about 100 there."""
+MOST_SPAN = 12.0
+"""Maximum width of the range that a network's first convolution takes."""
 
 Meaning = Literal["softmax", "sigmoid", "linear", "unknown"]
 """Meaning of a graph's last operator; 'linear' gives logits."""
@@ -164,4 +164,4 @@ def _largest(factor: NDArray, shift: NDArray) -> float | None:
         return 255.0
     if not LEAST_SPAN <= most <= MOST_SPAN:
         return None
-    return 255.0 if float(np.abs(shift).max()) >= LARGE_SHIFT else 1.0
+    return 255.0 if takes_pixels(factor, shift) else 1.0

@@ -12,11 +12,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from mobilenetv2.checkpoints.description import METADATA, Description, Normalisation
 from mobilenetv2.checkpoints.graphs.chain import Step
+from mobilenetv2.checkpoints.input_range import takes_pixels
 from mobilenetv2.errors import DialectError
 from mobilenetv2.text import listed
-
-UNIT = 2.0
-"""Standard deviations below this are those of values from 0 to 1."""
 
 
 def describe(
@@ -70,7 +68,7 @@ def normalisation(factor: NDArray, offset: NDArray) -> Normalisation | None:
     if not (np.isfinite(factor).all() and np.isfinite(offset).all() and factor.all()):
         raise DialectError("its image is scaled by numbers that leave nothing of it")
     mean, std = -offset / factor, 1 / factor
-    if (np.abs(std) < UNIT).all():
+    if not takes_pixels(factor, offset):
         mean, std = mean * 255, std * 255  # the graph expects values from 0 to 1
     return _rounded(mean, std)
 

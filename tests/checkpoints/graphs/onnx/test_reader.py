@@ -174,6 +174,26 @@ def test_a_normalisation_inside_the_graph_becomes_the_preprocessing(
     assert all(np.array_equal(fold(SLIM, back)[name][0], folded[name][0]) for name in folded)
 
 
+@pytest.mark.parametrize(
+    ("text", "mean", "std"),
+    [("Normalized_0_1", 0, 255), ("Normalized_1_1", 127.5, 127.5), ("NominalRange_0_255", 0, 1)],
+)
+def test_what_the_metadata_say_is_imported(
+    text: str, mean: float, std: float, tmp_path: Path
+) -> None:
+    model, arrays = made(TORCH)
+    names = [f"flower {index}" for index in range(TORCH.classes)]
+    said = {"Image.NominalPixelRange": text, "names": str(dict(enumerate(names)))}
+    helper.set_model_props(model, {**said, "Image.BitmapPixelFormat": "Bgr8"})
+    config, back = imported(model, tmp_path)
+    assert config.preprocessing.mean == (mean,) * 3 and config.preprocessing.std == (std,) * 3
+    assert config.labels.names == tuple(names)
+    stem = fold(TORCH, arrays)["stem"][0][:, ::-1]  # it took blue first
+    np.testing.assert_array_equal(fold(config.spec, back)["stem"][0], stem)
+    assert config.origin is not None and "metadata" in config.origin.preprocessing
+    assert "blue first" in config.origin.preprocessing
+
+
 def test_without_one_it_is_that_of_the_paddings_owner(tmp_path: Path) -> None:
     for spec, mean in ((TORCH, (123.675, 116.28, 103.53)), (SLIM, (127.5,) * 3)):
         config, _ = imported(made(spec)[0], tmp_path)

@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.onnx import Graph, Node, parse_onnx, read_onnx
 from mobilenetv2.checkpoints.description import (
+    METADATA,
+    Description,
     ImportOptions,
     describe_config,
     parse_config,
 )
+from mobilenetv2.checkpoints.foreign.onnx_metadata import Metadata
 from mobilenetv2.checkpoints.graphs import picture
 from mobilenetv2.checkpoints.graphs.chain import (
     NOT_OURS,
@@ -76,7 +79,6 @@ def open_graph(graph: Graph, _: Path, options: ImportOptions) -> GraphCheckpoint
     config = None if text is None else parse_config(text)
     state, head = follow(graph, config.spec.size if config else USUAL_SIZE, options.body)
     image = state.picture
-    factor, offset = image.by_channel()
     channels_last = image.axes != UNKNOWN_AXES
     folded = is_folded(state.steps)
     notes = [FOLDED] if folded else []
@@ -87,12 +89,28 @@ def open_graph(graph: Graph, _: Path, options: ImportOptions) -> GraphCheckpoint
     else:
         (shape,) = graph.inputs.values()
         notes += [OPEN] if None in (shape[1:3] if channels_last else shape[2:]) else []
-        steps, inside = picture.describe(steps, factor, offset, state.scalings, state.input_range)
+        steps, inside = _described(state, Metadata(graph.metadata), head.classes)
     return GraphCheckpoint(
-        DIALECT, steps, with_bias(head), image.size, len(factor),
+        DIALECT, steps, with_bias(head), image.size, image.shape[1],
         "same" if channels_last else "symmetric",
         dataclasses.replace(inside, folded=folded), " ".join(notes),
     )  # fmt: skip
+
+
+def _described(state: State, said: Metadata, classes: int | None) -> tuple[list[Step], Description]:
+    """Return what the graph and its metadata say of picture and classes, and steps that fit it."""
+    factor, offset = state.picture.by_channel()
+    metadata, _ = said.normalisation(len(factor))
+    steps, found = picture.describe(
+        state.steps, factor, offset, state.scalings, state.input_range, metadata
+    )
+    if metadata is not None and found.normalisation is None and state.input_range is None:
+        # Neither operators nor the stem scale them: pixels it is.
+        found = dataclasses.replace(found, normalisation=metadata, preprocessing_from=METADATA)
+    labels, _ = said.labels(classes)
+    return steps, dataclasses.replace(
+        found, labels=labels, licence=said.licence, bgr=said.bgr and len(factor) == 3
+    )
 
 
 def follow(graph: Graph, size: Size, body: bool = False) -> tuple[State, Head]:
