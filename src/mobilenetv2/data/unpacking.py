@@ -54,13 +54,13 @@ def unpacked(path: Path, suffix: str) -> IO[bytes]:
                 size += len(data)
                 if size > limit:
                     raise DataError(
-                        f"{escaped(path)}: unpacks to more than {LARGEST_RATIO} times its size, which "
-                        "photos do not; it was not unpacked further"
+                        f"{escaped(path)}: unpacks to more than {LARGEST_RATIO} times its size, "
+                        "which photos do not; it was not unpacked further"
                     )
                 if size > free:
                     raise DataError(
-                        f"{escaped(path)}: the temporary folder {tempfile.gettempdir()} has not enough "
-                        "space to unpack it; unpack it elsewhere and give its folder"
+                        f"{escaped(path)}: the temporary folder {tempfile.gettempdir()} has not "
+                        "enough space to unpack it; unpack it elsewhere and give its folder"
                     )
                 made.write(data)
     except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, _Damaged) as error:
