@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mobilenetv2.data import archives
 from mobilenetv2.data.archives import archive_stem, archive_suffix
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.data.opening import open_source
@@ -173,3 +174,50 @@ def test_a_compressed_file_that_holds_no_tar_is_named(tmp_path: Path) -> None:
         (tmp_path / "a.tar.gz").write_bytes(gzip.compress(data))
         with pytest.raises(DataError, match=r"a\.tar\.gz: a damaged tar archive"):
             open_source(tmp_path / "a.tar.gz")
+
+
+def header(name: str, size: int) -> bytes:
+    """A member's header with any size, also a negative one, as tarfile writes it."""
+    made = tarfile.TarInfo(name)
+    data = bytearray(made.tobuf(tarfile.USTAR_FORMAT))
+    data[124:136] = (b"\xff" * 4 + size.to_bytes(8, "big", signed=True)) if size < 0 else (
+        f"{size:011o}\0".encode()
+    )  # fmt: skip
+    data[148:156] = b" " * 8
+    data[148:156] = f"{sum(data):06o}\0 ".encode()
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size", [-1, -512, -633, -1024, -(2**40)])
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_size_that_leads_back_ends_the_reading(tmp_path: Path, size: int, suffix: str) -> None:
+    data = header("a/1.jpg", 0) + header("b/2.jpg", size) + header("b/3.jpg", 0) + bytes(10240)
+    path = tmp_path / f"a.{suffix}"
+    path.write_bytes(gzip.compress(data) if suffix == "tar.gz" else data)
+    with pytest.raises(DataError, match=rf"a\.{suffix}: .*damaged.* byte 512 has .*{size:,} bytes"):
+        open_source(path)
+    path.write_bytes(gzip.compress(data[512:]) if suffix == "tar.gz" else data[512:])
+    with pytest.raises(DataError, match="damaged"):
+        open_source(path)
+
+
+def test_a_long_name_of_a_negative_size_and_endless_ones_are_damage(tmp_path: Path) -> None:
+    long = bytearray(header("././@LongLink", -633))
+    endless = bytearray(header("././@LongLink", 0))
+    for data in (long, endless):
+        data[156:157] = b"L"
+        data[148:156] = b" " * 8
+        data[148:156] = f"{sum(data):06o}\0 ".encode()
+    for data in (long, endless * 5000):
+        (tmp_path / "a.tar").write_bytes(header("a/1.jpg", 0) + data + bytes(10240))
+        with pytest.raises(DataError, match=r"a\.tar: .*damaged"):
+            open_source(tmp_path / "a.tar")
+
+
+def test_the_number_of_members_is_bounded(pack: Pack, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = pack("tar", {"a/1.jpg": b"1", "b/2.jpg": b"2"})
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 2)
+    assert len(files(place)) == 2
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 1)
+    with pytest.raises(DataError, match="more members than the limit of 1"):
+        open_source(place)

@@ -106,11 +106,23 @@ def test_split_folders_are_known_in_any_case(tmp_path: Path, photo_folder: Fill)
     }  # fmt: skip
 
 
-def test_a_class_may_be_called_train(tmp_path: Path, photo_folder: Fill) -> None:
+def test_a_flat_folder_with_the_name_of_a_split_is_no_class(
+    tmp_path: Path, photo_folder: Fill
+) -> None:
     photo_folder(tmp_path, 2)
     (tmp_path / "box").rename(tmp_path / "train")
-    assert open_dataset(tmp_path).classes == ("ball", "train", "triangle")
-    assert list(open_dataset(tmp_path).splits) == ["all"]
+    with pytest.raises(DataError, match=r"'train' holds photos .* ignore='train', or rename it"):
+        open_dataset(tmp_path)
+    assert open_dataset(tmp_path, "train").classes == ("ball", "triangle")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar"])
+def test_folders_of_other_files_are_no_classes(pack: Pack, kind: str) -> None:
+    files = ("w/a/1.jpg", "w/b/2.jpg", "docs/readme.txt", "w/__pycache__/x.pyc", "w/notes/1.xml")
+    dataset = open_dataset(pack(kind, dict.fromkeys(files, b"")))
+    assert dataset.classes == ("a", "b")
+    assert "no classes, since they hold other files alone: 'docs', 'w/notes'" in dataset.notes
+    assert any("w/__pycache__/" in note for note in dataset.notes)
 
 
 def test_a_class_behind_a_link_is_a_class_and_a_broken_link_is_named(

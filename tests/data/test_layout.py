@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from collections import Counter
 
 import pytest
@@ -103,14 +104,43 @@ def test_folders_in_classes_are_said_to_be_no_classes() -> None:
     assert found("a/x/1 a/y/2 b/z/3 b/w/4 b/5").notes == []
 
 
-def test_a_class_may_have_the_name_of_a_split_among_others_and_a_note_says_so() -> None:
-    layout = found("a/1 test/2 b/3")
-    assert shown(layout) == {"all": {"a": "1", "test": "2", "b": "3"}}
-    (note,) = layout.notes
-    assert note.startswith("'test' is taken for a class")
-    assert shown(found("train/bus/1 train/train/2 test/bus/3 test/train/4")) == {
+def test_a_class_may_have_the_name_of_a_split_if_every_split_has_it_and_a_note_says_so() -> None:
+    layout = found("train/bus/1 train/train/2 test/bus/3 test/train/4")
+    assert shown(layout) == {
         "train": {"bus": "1", "train": "2"}, "test": {"bus": "3", "train": "4"},
     }  # fmt: skip
+    (note,) = layout.notes
+    assert note.startswith("'train' is taken for a class")
+
+
+@pytest.mark.parametrize("text", ["a/1 b/2 unlabeled/3", "train/a/1 train/b/2 train/unlabeled/3"])
+def test_a_class_whose_name_says_that_it_is_none_has_a_note(text: str) -> None:
+    layout = found(text)
+    assert "unlabeled" in layout.classes()
+    (note,) = layout.notes
+    assert note.startswith("'unlabeled' is taken for a class") and "ignore='unlabeled'" in note
+
+
+def test_a_folder_of_other_files_alone_is_no_class_but_an_empty_one_is() -> None:
+    photos, folders = ["D/a/1.jpg", "D/b/2.jpg"], "docs/ docs/x/ D/ D/a/ D/b/ D/c/ D/b/xml/".split()
+    layout = find_layout("place", photos, folders, ["docs/x/readme.txt", "D/b/xml/2.xml"])
+    assert shown(layout) == {"all": {"a": "1", "b": "2", "c": ""}}
+    assert layout.notes == ["no classes, since they hold other files alone: 'docs'"]
+    layout = find_layout("place", photos, [*folders, "D/xml/"], ["D/xml/1.xml", "readme.txt"])
+    assert layout.classes() == ("D", "docs")  # docs is empty here
+    layout = find_layout("place", photos, [*folders[2:], "D/xml/"], ["D/xml/1.xml", "readme.txt"])
+    assert layout.classes() == ("a", "b", "c") and "'D/xml'" in layout.notes[0]
+    layout = find_layout("place", ["train/a/1.jpg", "train/b/2.jpg"], ["train/val/"])
+    assert layout.classes() == ("a", "b") and layout.notes == [
+        "left out: train/val/, which has no photos"
+    ]
+
+
+def test_many_classes_with_splits_are_searched_in_linear_time() -> None:
+    names = [f"{c:05}/{s}/x/{n}.jpg" for c in range(8000) for s in ("train", "val") for n in (1, 2)]
+    start = time.process_time()
+    layout = find_layout("place", names)
+    assert len(layout.classes()) == 8000 and time.process_time() - start < 5
 
 
 @pytest.mark.parametrize(
@@ -144,6 +174,19 @@ def test_folders_without_classes_beside_a_training_split_are_left_out_aloud(
         ("train/1 test/a/2 test/b/3", "1 photo lies outside the class folders ('train/1.jpg')"),
         ("a/1 b/2 train/3 test/4", "'test' and 'train' hold photos but no class folders, and 'a'"),
         ("a/1 b/2 seg_test/3", "'seg_test' holds photos but no class folders"),
+        *(
+            (f"a/1 b/2 {split}/3", f"'{split}' holds photos but no class folders")
+            for split in ("test", "val", "valid", "train", "dev", "Test")
+        ),
+        ("train/a/1 train/b/2 train/val/a/3 train/val/b/4", "train/ holds 'val', as splits"),
+        ("train/a/1 train/b/2 train/val/3", "train/ holds 'val', as splits"),
+        ("train/a/1 train/b/2 train/val/3 test/a/4", "train/ holds 'val', as splits"),
+        ("train/val/a/1 train/val/b/2 test/a/3 test/b/4", "train/ holds 'val', as splits"),
+        ("D/train/images/a/1 D/train/images/val/a/3 D/test/a/4", "images/ holds 'val', as splits"),
+        ("train/a/1 train/b/2 test/a/3 test/test/x/4", "test/ holds 'test', as splits"),
+        ("a/1 a/val/2 b/3 b/val/4 c/5", "'a/val' and 'b/val' look like splits inside of classes"),
+        ("train/a/1 train/a/x/val/2 train/b/3 train/b/test/4", "look like splits inside of"),
+        ("a/train/1 a/train/val/2 b/train/3 b/train/val/4", "'a/train/val' and 'b/train/val' look"),
         ("a/1 test/2", "'test' holds photos but no class folders, and 'a' beside it"),
         ("a/train/1 a/test/2 b/3", "a/ holds what looks like splits ('test' and 'train'), but 'b'"),
         ("D/train/a/1 D/train/b/2 D/test/a/3 E/4", "D/ holds what looks like splits"),
@@ -171,7 +214,7 @@ def test_what_is_taken_for_which_split_is_said_unless_it_is_plain() -> None:
     (note,) = found("training_set/a/1 training_set/b/2 dev/a/3 dev/b/4").notes
     assert note == "folders are taken for splits: 'training_set' as train and 'dev' as validation"
     (note,) = found("a/train/1 b/train/2").notes
-    assert note == "the class folders hold the splits train, which are used"
+    assert note == "the class folders hold the split train, which is used"
 
 
 WORDS = ("a", "b", "hat", "images", "train", "test", "val", "training_set", "seg_test", "dev", "D",
@@ -201,8 +244,14 @@ def check_layout(photos: list[str], layout: Layout) -> None:
     for folder in layout.left_out:
         assert any(f" in {folder}/" in note for note in layout.notes)
     for split, classes in layout.splits.items():
+        odd = {name for name in classes if split_of(name)}
         if split == "all":
-            assert len(list(filter(None, map(split_of, classes)))) < 2
+            assert not odd
+        for name in odd:  # flat, and in every split
+            assert len(layout.splits) > 1
+            assert all(inside.get(name) for inside in layout.splits.values())
+            assert all(photo.split("/")[-2] == name for photo in classes[name])
+            assert any(note.startswith(f"{name!r} is taken for a class") for note in layout.notes)
         for name, inside in classes.items():
             assert all(name in photo.split("/")[:-1] for photo in inside)
             for photo in inside if split != "all" else []:

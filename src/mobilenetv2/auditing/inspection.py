@@ -90,6 +90,8 @@ class Inspection:
     """Number of possible near copies (pairs) that were not compared, beyond the limit."""
     notes: tuple[str, ...] = ()
     """Notes on what was found, followed and left out, one sentence each."""
+    left_out: tuple[str, ...] = ()
+    """Names of photos that are in no class of a split."""
 
     def counts(self, split: str | None = None) -> tuple[int, ...]:
         """Count the readable photos of each class, in a split or in all."""
@@ -158,6 +160,7 @@ class Inspection:
                 for group in self.copies
             ],
             "ignored": list(self.ignored),
+            "left_out": list(self.left_out),
             "links": self.links,
             "notes": list(self.notes),
             "unsearched": self.unsearched,
@@ -220,6 +223,7 @@ def inspect(
     audit = Inspection(
         dataset.place, dataset.classes, tuple(dataset.splits), tuple(photos), copies,
         dataset.ignored, dataset.links, unsearched, dataset.notes,
+        dataset.left_out,
     )  # fmt: skip
     if not answers:
         return audit, None

@@ -32,6 +32,8 @@ from mobilenetv2.text import escaped
 SUFFIXES = (".zip", ".tar", *(f".tar{kind}" for kind in KINDS if not kind.startswith(".t")),
             *(kind for kind in KINDS if kind.startswith(".t")))  # fmt: skip
 """Suffixes of archives, in lower case."""
+MOST_MEMBERS = 5_000_000
+"""Largest number of files, folders and links in a .tar."""
 UTF8 = 0x800
 ENCRYPTED = 0x1
 
@@ -232,9 +234,9 @@ class TarSource(Source):
         try:
             # With fileobj, tarfile does not close the file.
             with tarfile.TarFile(path, fileobj=data, encoding="utf-8") as archive:
-                members = archive.getmembers()
+                members = _members(archive)
             self._check_end(archive.offset)
-        except (tarfile.TarError, EOFError) as error:
+        except _DAMAGED as error:
             what = (
                 "a damaged tar archive" if data else "not an uncompressed tar archive, or damaged"
             )
@@ -292,6 +294,33 @@ class TarSource(Source):
         block = self._part(offset, tarfile.BLOCKSIZE)
         if not block or any(block):
             raise tarfile.ReadError(f"no file and no end of the archive at byte {offset}")
+
+
+_DAMAGED = (tarfile.TarError, EOFError, ValueError, IndexError, OverflowError, RecursionError)
+"""What tarfile raises for headers that no program writes."""
+
+
+def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """Return the members of an archive; each lies behind the one before.
+
+    tarfile follows a header whose size is negative back to where it was, and would read the same
+    members for ever.
+
+    Raises:
+        tarfile.ReadError: a header is damaged, or there are more than :data:`MOST_MEMBERS`.
+    """
+    members: list[tarfile.TarInfo] = []
+    offset = 0
+    while (member := archive.next()) is not None:
+        if member.size < 0 or archive.offset <= offset:
+            raise tarfile.ReadError(
+                f"the header at byte {member.offset:,} has a size of {member.size:,} bytes"
+            )
+        if len(members) == MOST_MEMBERS:
+            raise tarfile.ReadError(f"more members than the limit of {MOST_MEMBERS:,}")
+        members.append(member)
+        offset = archive.offset
+    return members
 
 
 def _target(name: str, link: tarfile.TarInfo, members: Mapping[str, tarfile.TarInfo]) -> str | None:

@@ -15,7 +15,7 @@ from PIL import Image
 from mobilenetv2.data.archives import archive_suffix
 from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_layout, split_of
 from mobilenetv2.data.opening import open_source
-from mobilenetv2.data.passed_over import BROKEN, IN_ARCHIVE, Ignore, PassedOver, is_photo
+from mobilenetv2.data.passed_over import AGAIN, BROKEN, IN_ARCHIVE, Ignore, PassedOver, is_photo
 from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.data.tables import is_table
@@ -88,7 +88,7 @@ class Dataset:
     @property
     def links(self) -> int:
         """Number of links that were not followed."""
-        return self.passed.count(BROKEN, IN_ARCHIVE)
+        return self.passed.count(BROKEN, AGAIN, IN_ARCHIVE)
 
     def split(self, name: str | None) -> Split:
         """Return a split by name; None means test, or else validation, or else all photos.
@@ -162,7 +162,7 @@ def find_splits(source: Source) -> Dataset:
     if tables.standard:
         return _of_tables(source, tables, ignored)
     try:
-        layout = find_layout(source.place, photos, folders)
+        layout = find_layout(source.place, photos, folders, ignored)
     except DataError as error:
         if tables.labelled:
             return _of_tables(source, tables, ignored)
@@ -179,7 +179,21 @@ def find_splits(source: Source) -> Dataset:
             f"{source.place}: its folders are other classes ({quoted(found)}) than those in "
             f"{name}; give that table as the data, or pass it over: {argument('ignore', name)}"
         )
+    layout.notes += _unused(tables)
     return _dataset(source, layout, source.place, ignored)
+
+
+def _unused(tables: Tables) -> list[str]:
+    """Return a note on tables of labels that are not used, since class folders are there."""
+    if not tables.labelled:
+        return []
+    names = listed([*tables.labelled], SHOWN)
+    if len(tables.labelled) == 1:
+        return [f"not used: {names}, which names these photos; give it as the data if it counts"]
+    return [
+        f"not used: {names}, which name these photos; if they count, make one table of them, with "
+        "a column split, and give it as the data"
+    ]
 
 
 def _of_tables(source: Source, tables: Tables, ignored: tuple[str, ...]) -> Dataset:

@@ -12,11 +12,13 @@ order:
 3. **A split folder without classes** (``test/1.jpg``) is left out, and so is ``pred`` or
    ``unlabeled`` beside split folders. Of ``train`` it is an error.
 4. **Splits inside the classes** (``hat/train``, ``hat/test``) are used if every class has some.
-5. Else every folder is **a class**, with the photos at any depth. One with the plain name of a
-   split, such as ``test``, is a class if it holds its photos itself and stands beside two other
-   classes or more; a note says so.
-6. **Folders that hold folders of the same names** (two or more) are sets, not classes: an error. So
-   are splits anywhere else, such as ``hat/red/train`` beside ``hat/red/test``.
+5. Else every folder is **a class**, with the photos at any depth, and so is an empty one, but none
+   that holds other files alone. If ``unlabeled`` is one, a note says so.
+6. **The name of a split is no class**: ``test/1.jpg`` beside ``hat/2.jpg`` is an error. Inside of
+   splits it is a class, with a note, if all of them have it: ``train/train``, ``test/train``.
+7. **Folders that hold folders of the same names** (two or more) are sets, not classes: an error. So
+   are splits anywhere else: ``hat/red/train`` beside ``hat/red/test``, or ``hat/val`` and
+   ``shoe/val`` beside photos.
 
 What is left out is named, and an ambiguous layout is an error that says what to rename. Every photo
 is in one split and one class, or is named in :attr:`Layout.left_out`.
@@ -25,10 +27,10 @@ is in one split and one class, or is named in :attr:`Layout.left_out`.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 
+from mobilenetv2.data.sources import Folder, tree
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.text import SHOWN, counted, listed, quoted
 
@@ -121,94 +123,60 @@ class Layout:
         """Return the names of the classes of all splits, sorted."""
         return tuple(sorted({name for split in self.splits.values() for name in split}))
 
-    def add(self, split: str, name: str, folder: "_Folder") -> None:
+    def add(self, split: str, name: str, folder: "Folder") -> None:
         """Add a class folder of a split; a letter with an accent has several spellings."""
         classes = self.splits.setdefault(split, {})
         classes.setdefault(unicodedata.normalize("NFC", name), []).extend(folder.all_photos())
 
-    def leave_out(self, folder: "_Folder", why: str) -> None:
+    def leave_out(self, folder: "Folder", why: str) -> None:
         """Leave a folder out, with a note."""
         photos = self.left_out[folder.path] = folder.all_photos()
         count = counted(len(photos), "photo")
         self.notes.append(f"left out: {count} in {folder.path}/, {why}")
 
 
-class _Folder:
-    """A folder: the folders in it, and its own photos."""
-
-    __slots__ = ("count", "folders", "name", "path", "photos")
-
-    def __init__(self, path: str) -> None:
-        self.path, self.name = path, path.rpartition("/")[2]
-        self.folders: dict[str, _Folder] = {}
-        self.photos: list[str] = []
-        self.count = 0
-        """Number of photos at any depth."""
-
-    def below(self) -> "list[_Folder]":
-        """Return the folders in it that have photos at any depth."""
-        return [folder for folder in self.folders.values() if folder.count]
-
-    def all_photos(self) -> list[str]:
-        """Return the names of photos at any depth."""
-        found = list(self.photos)
-        for folder in self.folders.values():
-            found += folder.all_photos()
-        return found
-
-    def holders(self) -> set[str]:
-        """Return the paths, seen from here, of the folders below that hold photos themselves."""
-        found, start = set(), len(self.path) + 1 if self.path else 0
-        left = list(self.folders.values())
-        while left:
-            folder = left.pop()
-            left += folder.folders.values()
-            if folder.photos:
-                found.add(folder.path[start:])
-        return found
-
-
-def _tree(photos: Iterable[str], folders: Iterable[str]) -> _Folder:
-    root = _Folder("")
-
-    def reach(parts: Sequence[str], photos: int) -> _Folder:
-        here = root
-        here.count += photos
-        for part in parts:
-            path = f"{here.path}/{part}" if here.path else part
-            here = here.folders.setdefault(part, _Folder(path))
-            here.count += photos
-        return here
-
-    for name in folders:
-        reach(name.strip("/").split("/"), 0)
-    for above, group in groupby(photos, lambda name: name.rpartition("/")[0]):
-        inside = [*group]  # most names come in the order of their folders
-        reach(above.split("/") if above else [], len(inside)).photos += inside
-    return root
-
-
-def find_layout(place: str, photos: Sequence[str], folders: Iterable[str] = ()) -> Layout:
+def find_layout(
+    place: str, photos: Sequence[str], folders: Iterable[str] = (), others: Iterable[str] = ()
+) -> Layout:
     """Find splits and classes in the names of photos and of folders, by the rules of this module.
 
     Args:
         place: place of the photos, for messages.
         photos: paths with '/' between folders.
         folders: paths of folders, which may be empty; those of photos may be left out.
+        others: paths of other files, whose folders are no classes.
 
     Raises:
         DataError: photos lie outside of class folders, or the layout is ambiguous.
     """
-    root = _below_wrappers(_tree(photos, folders))
+    bare = _around(others) - _around(photos)
+    kept = [folder for folder in folders if bare.isdisjoint(_around([f"{folder.strip('/')}/"]))]
+    root = _below_wrappers(tree(photos, kept))
     empty = [name for name, f in root.folders.items() if not f.count and split_of(name)]
     for name in empty:
         del root.folders[name]
     layout = _layout_below(place, root)
     layout.notes += [f"left out: {name}/, which has no photos" for name in empty]
+    inside = {above for above, _, _ in (name.rpartition("/") for name in photos)}
+    if bare := {f for f in bare if f.rpartition("/")[0] not in bare | inside}:
+        layout.notes.append(
+            f"no classes, since they hold other files alone: {quoted(sorted(bare))}"
+        )
+    layout.notes += [
+        f"{name!r} is taken for a class; if its photos have no class, leave it out with "
+        f"{argument('ignore', name)}"
+        for name in filter(_is_unlabelled, layout.classes())
+    ]
     return layout
 
 
-def _layout_below(place: str, root: _Folder) -> Layout:
+def _around(files: Iterable[str]) -> set[str]:
+    """Return the paths of all folders around files."""
+    folders = {name.rpartition("/")[0] + "/" for name in files}
+    return {path[:at] for path in folders for at, sign in enumerate(path) if at and sign == "/"}
+
+
+def _layout_below(place: str, root: Folder) -> Layout:
     """Return the layout in a folder that is no wrapper."""
     names = {f.name: split for f in root.below() if (split := split_of(f.name))}
     names = names or _named_alike(root.below())
@@ -221,28 +189,22 @@ def _layout_below(place: str, root: _Folder) -> Layout:
             f"{_loose(place, root.all_photos())}; {_quoted(names)}, by the names, are splits and "
             "not classes, so rename them if they are classes"
         )
-    if names and (len(names) > 1 or len(others) < 2 or not PLAIN.issuperset(map(str.lower, names))):
+    if names:
         hold, them = ("hold", "them") if len(names) > 1 else ("holds", "it")
         raise DataError(
             f"{place}: {_quoted(names)} {hold} photos but no class folders, and "
             f"{_quoted(folder.name for folder in others)} beside {them} may be classes; make a "
-            f"folder for each class in what is a split, or leave it out with {argument('ignore')}, "
-            "or rename it if it is a class"
+            "folder for each class in what is a split, or leave it out with "
+            f"{argument('ignore', min(names))}, or rename it if it is a class"
         )
-    layout = _classes_with_splits(place, root) or _class_layout(place, root)
-    layout.notes += [
-        f"{name!r} is taken for a class: it holds photos itself and stands among classes; if it is "
-        f"a split, give it class folders or leave it out with {argument('ignore', name)}"
-        for name in names
-    ]
-    return layout
+    return _classes_with_splits(place, root) or _class_layout(place, root)
 
 
-def _split_layout(place: str, root: _Folder, names: dict[str, str]) -> Layout:
+def _split_layout(place: str, root: Folder, names: dict[str, str]) -> Layout:
     """Return the layout of a folder of split folders, by the split of each name."""
     layout, loose = Layout(), list(root.photos)
-    roots: dict[str, _Folder] = {}
-    flat: list[_Folder] = []
+    roots: dict[str, Folder] = {}
+    flat: list[Folder] = []
     known = {
         c.name for f in root.below() if f.name in names for c in f.below() if len(f.below()) > 1
     }
@@ -264,17 +226,30 @@ def _split_layout(place: str, root: _Folder, names: dict[str, str]) -> Layout:
         raise DataError(_loose(place, loose, splits=[*roots]))
     for folder in flat:
         layout.leave_out(folder, "which has no class folders")
+    kinds: dict[str, set[str]] = {}
+    for name, found in roots.items():
+        kinds.setdefault(names[name], set()).update(folder.name for folder in found.below())
+    shared = set.intersection(*kinds.values()) if len(kinds) > 1 else set[str]()
     for name, found in roots.items():
         inside = found.below()
-        if all(split_of(folder.name) for folder in inside):
+        odd = [folder for folder in inside if split_of(folder.name)]
+        if odd and (len(odd) == len(inside) or any(f.below() or f.name not in shared for f in odd)):
             raise DataError(
-                f"{place}: {found.path}/ holds {_quoted(f.name for f in inside)}, as splits are "
-                "named and not classes; move the split folders to one place, beside one another"
+                f"{place}: {found.path}/ holds {_quoted(f.name for f in odd)}, as splits are named "
+                "and not classes; move the split folders to one place, beside one another, or "
+                "rename what is a class"
             )
-        _require_no_sets(place, inside)
-        _require_no_splits(place, inside)
+        _require_no_sets(place, {folder.path: [folder] for folder in inside})
+        _require_no_splits(place, inside, names[name])
         for folder in found.folders.values():
-            layout.add(names[name], folder.name, folder)
+            if folder.count or not split_of(folder.name):
+                layout.add(names[name], folder.name, folder)
+            else:
+                layout.notes.append(f"left out: {folder.path}/, which has no photos")
+    layout.notes += [
+        f"{name!r} is taken for a class, since every split has a folder of this name"
+        for name in sorted(filter(split_of, shared))
+    ]
     used = {name: names[name] for name in roots}
     if any(name.lower() not in PLAIN for name in used) or len(set(used.values())) < len(used):
         pairs = [f"{name!r} as {split}" for name, split in used.items()]
@@ -282,7 +257,7 @@ def _split_layout(place: str, root: _Folder, names: dict[str, str]) -> Layout:
     return layout
 
 
-def _class_layout(place: str, root: _Folder) -> Layout:
+def _class_layout(place: str, root: Folder) -> Layout:
     """Return the layout of a folder of class folders."""
     if root.photos:
         empty = sorted(folder.name for folder in root.folders.values() if not folder.count)
@@ -298,7 +273,7 @@ def _class_layout(place: str, root: _Folder) -> Layout:
             f"are in there, or leave the others out with {argument('ignore')}; if it is a class, "
             "move its photos straight into it"
         )
-    _require_no_sets(place, inside)
+    _require_no_sets(place, {folder.path: [folder] for folder in inside})
     _require_no_pairs(place, inside)
     _require_no_splits(place, inside)
     layout = Layout()
@@ -313,30 +288,33 @@ def _class_layout(place: str, root: _Folder) -> Layout:
     return layout
 
 
-def _classes_with_splits(place: str, root: _Folder) -> Layout | None:
+def _classes_with_splits(place: str, root: Folder) -> Layout | None:
     """Return the layout if every class folder holds splits (hat/train, hat/test); else None."""
     inside = root.below()
     found = {folder.name: _splits_in(folder) for folder in inside}
     if root.photos or not inside or not all(found.values()):
         return None
-    _require_no_sets(place, inside, [f for splits in found.values() for f in splits.values()])
-    layout, kinds = Layout(), Counter[str]()
+    _require_no_sets(place, {f.path: [*found[f.name].values()] for f in inside}, splits=True)
+    layout, kinds = Layout(), dict[str, list[Folder]]()
     for folder in root.folders.values():
         for split in found.get(folder.name, {}).values():
             kind = split_of(split.name) or ALL
-            kinds[kind] += 1
+            kinds.setdefault(kind, []).append(split)
             layout.add(kind, folder.name, split)
+    for kind, splits in kinds.items():
+        _require_no_splits(place, splits, kind)
     for folder in root.folders.values():
         if not folder.count:  # a class without a photo is one, too, and an error later
             for kind in kinds:
                 layout.add(kind, folder.name, folder)
+    what = "split {}, which is" if len(kinds) == 1 else "splits {}, which are"
     layout.notes.append(
-        f"the class folders hold the splits {listed(sorted(kinds), SHOWN)}, which are used"
+        f"the class folders hold the {what.format(listed(sorted(kinds), SHOWN))} used"
     )
     return layout
 
 
-def _below_wrappers(folder: _Folder) -> _Folder:
+def _below_wrappers(folder: Folder) -> Folder:
     """Return the folder inside of those around everything, such as an only class."""
     while not folder.photos and len(folder.below()) == 1:
         (only,) = folder.below()
@@ -350,7 +328,7 @@ def _below_wrappers(folder: _Folder) -> _Folder:
     return folder
 
 
-def _splits_in(folder: _Folder) -> dict[str, _Folder]:
+def _splits_in(folder: Folder) -> dict[str, Folder]:
     """Return the split folders by name if a folder holds nothing else, also further down."""
     while not folder.photos and folder.count:
         inside = folder.below()
@@ -362,7 +340,7 @@ def _splits_in(folder: _Folder) -> dict[str, _Folder]:
     return {}
 
 
-def _class_root(folder: _Folder, kind: str, known: set[str]) -> _Folder | None:
+def _class_root(folder: Folder, kind: str, known: set[str]) -> Folder | None:
     """Return the folder in a split folder that holds its classes; None if it has none.
 
     Args:
@@ -373,7 +351,7 @@ def _class_root(folder: _Folder, kind: str, known: set[str]) -> _Folder | None:
     while len(folder.below()) == 1 and not folder.photos:
         (only,) = folder.below()
         around = split_of(only.name) == kind or _is_neutral(only.name)
-        if only.name in known:
+        if only.name in known or split_of(only.name) not in (None, kind):
             return folder
         if only.photos and not only.below():
             return None if around else folder
@@ -383,7 +361,7 @@ def _class_root(folder: _Folder, kind: str, known: set[str]) -> _Folder | None:
     return folder if folder.below() else None
 
 
-def _named_alike(folders: list[_Folder]) -> dict[str, str]:
+def _named_alike(folders: list[Folder]) -> dict[str, str]:
     """Return the splits of folders whose names differ in the split's word alone; else {}."""
     found, others = {}, set()
     for folder in folders:
@@ -396,7 +374,7 @@ def _named_alike(folders: list[_Folder]) -> dict[str, str]:
     return found if len(others) == 1 and len(set(found.values())) > 1 else {}
 
 
-def _require_no_pairs(place: str, folders: list[_Folder]) -> None:
+def _require_no_pairs(place: str, folders: list[Folder]) -> None:
     """Raise for 'hat_train' beside 'hat_test': a class's splits, not two classes."""
     kinds: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in folders:
@@ -413,42 +391,55 @@ def _require_no_pairs(place: str, folders: list[_Folder]) -> None:
             )
 
 
-def _require_no_splits(place: str, folders: list[_Folder]) -> None:
-    """Raise if a folder inside a class holds a training and another split, beside one another."""
-    left = list(folders)
-    while left:
-        folder = left.pop()
-        inside = folder.below()
-        left += inside
-        names = {below.name: kind for below in inside if (kind := split_of(below.name))}
-        if len(set(names.values())) > 1:
-            raise DataError(
-                f"{place}: {folder.path}/ holds what looks like splits ({_quoted(names)}), inside "
-                "of a class; make folders such as train/CLASS and test/CLASS, or rename them if "
-                "they are none"
-            )
+def _require_no_splits(place: str, folders: list[Folder], within: str | None = None) -> None:
+    """Raise if a folder in a class holds two splits, or if several classes hold a split.
+
+    Args:
+        place: place of the photos.
+        folders: the class folders.
+        within: split that they are in, whose name may stand in them again.
+    """
+    holding: dict[str, str] = {}
+    for top in folders:
+        left = [top]
+        while left:
+            folder = left.pop()
+            inside = folder.below()
+            left += inside
+            names = {below.name: kind for below in inside if (kind := split_of(below.name))}
+            if len(set(names.values())) > 1:
+                raise DataError(
+                    f"{place}: {folder.path}/ holds what looks like splits ({_quoted(names)}), "
+                    "inside of a class; make folders such as train/CLASS and test/CLASS, or rename "
+                    "them if they are none"
+                )
+            if names and {*names.values()} != {within}:
+                holding[top.path] = f"{folder.path}/{min(names)}"
+    if len(holding) > 1:
+        raise DataError(
+            f"{place}: {_quoted(holding.values())} look like splits inside of classes, beside "
+            "other photos; make folders such as train/CLASS and test/CLASS, or leave them out with "
+            f"{argument('ignore')}, or rename them if they are none"
+        )
 
 
 def _require_no_sets(
-    place: str, folders: list[_Folder], inside: Sequence[_Folder] | None = None
+    place: str, folders: Mapping[str, Sequence[Folder]], splits: bool = False
 ) -> None:
     """Raise if two folders hold folders of the same names, two or more: they are no classes.
 
     Args:
         place: place of the photos.
-        folders: folders that may be classes.
-        inside: their split folders, in which to look; None looks in the folders themselves.
+        folders: where to look, by the path of the folder that may be a class: in that folder
+            itself, or in its splits.
+        splits: True for splits, which may hold photos themselves.
     """
     owners: dict[str, list[str]] = {}
     held: dict[str, set[str]] = {}
-    for folder in folders:
-        if inside is None:
-            held[folder.path] = set() if folder.photos else folder.holders()
-        else:
-            splits = [s for s in inside if s.path.startswith(f"{folder.path}/")]
-            held[folder.path] = set().union(*(split.holders() for split in splits))
-        for path in held[folder.path]:
-            owners.setdefault(path, []).append(folder.path)
+    for path, inside in folders.items():
+        held[path] = {one for f in inside if splits or not f.photos for one in f.holders()}
+        for one in held[path]:
+            owners.setdefault(one, []).append(path)
     for path, paths in held.items():
         if sum(len(owners[one]) > 1 for one in paths) < 2:
             continue

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mobilenetv2.data.archives import (
@@ -16,6 +16,7 @@ from mobilenetv2.data.layout import split_of
 from mobilenetv2.data.lists import listed_photos
 from mobilenetv2.data.passed_over import Ignore, is_junk, is_photo
 from mobilenetv2.data.sources import FolderSource, Source
+from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.progress import say
@@ -62,10 +63,10 @@ def open_source(
                 raise DataError(
                     f"{escaped(path)}: has several archives named {stem!r}; keep one of them"
                 )
-            sources = [open_archive(below, ignore, zip_encoding) for below in named]
-            return ArchivesSource(path, named, sources)
+            opened = [open_archive(below, ignore, zip_encoding) for below in named]
+            return _beside(found, named, ArchivesSource(path, named, opened))
         if len(archives) == 1:
-            return open_archive(archives[0], ignore, zip_encoding)
+            return _beside(found, archives, open_archive(archives[0], ignore, zip_encoding))
         return FolderSource(path, ignore)
     if not path.exists():
         raise DataError(f"{escaped(path)}: no such folder or archive")
@@ -76,6 +77,22 @@ def open_source(
             "table (.csv, .tsv, .jsonl, .parquet); unpack or save it as one, or give its folder"
         )
     return open_archive(path, ignore, zip_encoding)
+
+
+def _beside(found: Sequence[Path], archives: Sequence[Path], source: Source) -> Source:
+    """Return a source of archives, with a note on the archives and tables beside them."""
+    others = [
+        escaped(path.name)
+        for path in found
+        if path not in archives and (archive_suffix(path.name) or is_table(path.name))
+    ]
+    if others:
+        opened = listed([escaped(path.name) for path in archives], SHOWN)
+        source.notes.append(
+            f"not opened: {listed(others, SHOWN)}, beside {opened}; unpack the archives into one "
+            "folder if they belong together"
+        )
+    return source
 
 
 def find_photos(

@@ -1,8 +1,8 @@
 """Files and folders that are passed over: those that systems leave, and those that a user names.
 
 Hidden files and folders, and those in :data:`JUNK`, are nobody's photos: thumbnails of a NAS
-(``@eaDir``), bins (``#recycle``, ``$RECYCLE.BIN``), checkpoints of notebooks. Nothing is passed
-over in silence: :class:`PassedOver` counts, and its notes name the first.
+(``@eaDir``), bins (``#recycle``, ``$RECYCLE.BIN``), checkpoints of notebooks, caches of Python.
+Nothing is passed over in silence: :class:`PassedOver` counts, and its notes name the first.
 """
 
 import fnmatch
@@ -15,7 +15,8 @@ from mobilenetv2.text import several
 
 JUNK = frozenset({
     "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
-    "system volume information", "__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db",
+    "system volume information", "__macosx", "__pycache__", "thumbs.db", "desktop.ini",
+    "ehthumbs.db",
 })  # fmt: skip
 """Names of files and folders that systems make, in lower case; hidden ones begin with a dot."""
 

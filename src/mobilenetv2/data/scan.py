@@ -16,7 +16,7 @@ from PIL import Image
 
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Dataset, Photo, Split
-from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.errors import DataError, ImageError, argument
 from mobilenetv2.images.decode import decode_noted
 from mobilenetv2.images.notes import Note, summaries
 from mobilenetv2.progress import track
@@ -137,7 +137,8 @@ def check_classes(dataset: Dataset) -> list[str]:
     if lacking:
         raise DataError(
             f"{dataset.place}: no readable photos of {', nor of '.join(lacking)}; a network learns "
-            "a class from its photos, so add some, or remove the class from every split"
+            "a class from its photos, so add some, or remove the class from every split, or leave "
+            f"its folder out with {argument('ignore')}"
         )
     return notes
 

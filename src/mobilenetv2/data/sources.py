@@ -1,4 +1,4 @@
-"""Sources of photos: files by name, in a folder, in memory, and in built-in sets.
+"""Sources of photos: files by name, in a folder, in memory, and in built-in sets; their tree.
 
 A name is text with '/' between folders. A file's name that is no text is escaped
 (:func:`mobilenetv2.text.escaped`), here and so in all that is written of it.
@@ -8,7 +8,8 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,62 @@ class Source:
             ImageError: the file cannot be read; the message begins with its full name.
         """
         raise NotImplementedError
+
+
+class Folder:
+    """A folder among the names of photos: the folders in it, and its own photos."""
+
+    __slots__ = ("count", "folders", "name", "path", "photos")
+
+    def __init__(self, path: str) -> None:
+        self.path, self.name = path, path.rpartition("/")[2]
+        self.folders: dict[str, Folder] = {}
+        self.photos: list[str] = []
+        self.count = 0
+        """Number of photos at any depth."""
+
+    def below(self) -> "list[Folder]":
+        """Return the folders in it that have photos at any depth."""
+        return [folder for folder in self.folders.values() if folder.count]
+
+    def all_photos(self) -> list[str]:
+        """Return the names of photos at any depth."""
+        found = list(self.photos)
+        for folder in self.folders.values():
+            found += folder.all_photos()
+        return found
+
+    def holders(self) -> set[str]:
+        """Return the paths, seen from here, of the folders below that hold photos themselves."""
+        found, start = set(), len(self.path) + 1 if self.path else 0
+        left = list(self.folders.values())
+        while left:
+            folder = left.pop()
+            left += folder.folders.values()
+            if folder.photos:
+                found.add(folder.path[start:])
+        return found
+
+
+def tree(photos: Iterable[str], folders: Iterable[str] = ()) -> Folder:
+    """Return the folder around photos and folders, by their names with '/' between folders."""
+    root = Folder("")
+
+    def reach(parts: Sequence[str], photos: int) -> Folder:
+        here = root
+        here.count += photos
+        for part in parts:
+            path = f"{here.path}/{part}" if here.path else part
+            here = here.folders.setdefault(part, Folder(path))
+            here.count += photos
+        return here
+
+    for name in folders:
+        reach(name.strip("/").split("/"), 0)
+    for above, group in groupby(photos, lambda name: name.rpartition("/")[0]):
+        inside = [*group]  # most names come in the order of their folders
+        reach(above.split("/") if above else [], len(inside)).photos += inside
+    return root
 
 
 class FolderSource(Source):

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from mobilenetv2.errors import DataError, require
 from mobilenetv2.files import open_file
+from mobilenetv2.text import escaped
 
 CHUNK = 1024**2
 LARGEST_RATIO = 200
@@ -53,18 +54,20 @@ def unpacked(path: Path, suffix: str) -> IO[bytes]:
                 size += len(data)
                 if size > limit:
                     raise DataError(
-                        f"{path}: unpacks to more than {LARGEST_RATIO} times its size, which "
-                        "photos do not; it was not unpacked further"
+                        f"{escaped(path)}: unpacks to more than {LARGEST_RATIO} times its size, "
+                        "which photos do not; it was not unpacked further"
                     )
                 if size > free:
                     raise DataError(
-                        f"{path}: the temporary folder {tempfile.gettempdir()} has not enough "
-                        "space to unpack it; unpack it elsewhere and give its folder"
+                        f"{escaped(path)}: the temporary folder {tempfile.gettempdir()} has not "
+                        "enough space to unpack it; unpack it elsewhere and give its folder"
                     )
                 made.write(data)
     except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, _Damaged) as error:
         made.close()
-        raise DataError(f"{path}: damaged {suffix.removeprefix('.')} archive ({error})") from None
+        raise DataError(
+            f"{escaped(path)}: damaged {suffix.removeprefix('.')} archive ({error})"
+        ) from None
     except BaseException:
         made.close()
         raise
