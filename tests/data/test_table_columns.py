@@ -67,3 +67,12 @@ def test_predictions_are_known() -> None:
     table = parse(b"image,rank,index,label,probability,error\na.jpg,1,0,hat,0.9,\n", "t.csv")
     assert find_columns(table).predicted
     assert not find_columns(parse(b"image,label\na.jpg,hat\n", "t.csv")).predicted
+
+
+def test_an_ambiguous_column_is_one_of_splits_only_if_it_names_some() -> None:
+    text = "lesion_id,image_id,dx,dataset\n1,a,nv,vidir_modern\n2,b,mel,rosendahl\n"  # HAM10000
+    assert rows(text) == [Row("a", ("nv",), ""), Row("b", ("mel",), "")]
+    (note,) = find_columns(parse(text.encode(), "t.csv")).notes
+    assert "'dataset' names no splits" in note
+    text = "file,label,usage,dataset\na,x,Training,lab\nb,y,PublicTest,lab\n"  # FER2013
+    assert [row.split for row in rows(text)] == ["Training", "PublicTest"]

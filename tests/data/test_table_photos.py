@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mobilenetv2.data import sources, table_photos
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import check_dataset
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
+from mobilenetv2.images.decode import Limits
 
 Png = Callable[[int], bytes]
 
@@ -273,6 +275,71 @@ def test_a_folder_with_many_tables_or_none(folder: Path) -> None:
     for number in range(60):
         write(folder / f"notes{number}.csv", "a,b", "1,2")
     assert open_dataset(folder).classes == ("images",)
+
+
+def test_patterns_pass_over_rows_of_a_table(folder: Path) -> None:
+    lines = [f"images/{n}.png,{'ab'[n % 2]}" for n in range(6)]
+    table = write(folder / "labels.csv", "file,label", *lines, "gone.png,a")
+    for place in (table, folder):
+        for ignore in (["3.png", "gone*"], ["images/3.png", "gone.png"]):
+            data = open_dataset(place, ignore)
+            names = {f"images/{n}.png" for n in (0, 1, 2, 4, 5)}
+            assert found(data)["all"].keys() == names, (place, ignore)
+            notes = [note for note in data.notes if "passed over, as a pattern says" in note]
+            assert len(notes) == 1 and "says: 2 (first: " in notes[0]
+            assert not any("nothing has a name" in note for note in data.notes)
+    with pytest.raises(DataError, match=r"labels\.csv: ignore passes over all its photos"):
+        open_dataset(table, ["images", "gone.png"])
+    write(folder / "labels.csv", "id,label", *(f"{n},{'ab'[n % 2]}" for n in range(6)))
+    assert len(found(open_dataset(folder, ["3.png"]))["all"]) == 5
+
+
+def test_an_ignored_photo_is_not_taken_for_one_of_its_name_elsewhere(
+    folder: Path, png: Png
+) -> None:
+    (folder / "more").mkdir()
+    (folder / "more" / "3.png").write_bytes(png(9))
+    lines = [f"images/{n}.png,{'ab'[n % 2]}" for n in range(6)]
+    write(folder / "metadata.csv", "file_name,label", *lines)
+    data = open_dataset(folder, ["images/3.png"])
+    assert len(found(data)["all"]) == 5 and data.left_out == ("more/3.png",)
+
+
+def test_a_table_that_is_cut_off_is_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"images/{n}.png,{'hat' if n % 2 else 'shoe'}" for n in range(6)]
+    table = write(folder / "labels.csv", "file,label", *lines)
+    limits = Limits(bytes=table.stat().st_size - 3)
+    for module in (table_photos, sources):
+        monkeypatch.setattr(module, "LIMITS", limits)
+    with pytest.raises(DataError, match=r"labels\.csv: this table has more bytes than the limit"):
+        open_dataset(folder)
+    (folder / "drawings").mkdir()
+    (folder / "drawings" / "x.png").write_bytes((folder / "images" / "0.png").read_bytes())
+    assert open_dataset(folder).classes == ("drawings", "images")
+    table.rename(folder / "metadata.csv")
+    with pytest.raises(DataError, match=r"metadata\.csv: this table has more bytes than the limit"):
+        open_dataset(folder)
+
+
+def test_a_missing_photo_is_not_taken_for_one_elsewhere(tmp_path: Path, png: Png) -> None:
+    pool, tables = tmp_path / "pool", tmp_path / "tables"
+    pool.mkdir()
+    for number in (1, 2):
+        (pool / f"{number}.png").write_bytes(png(number))
+    rows = (f"{pool}/1.png,hat", "1.png,shoe", f"{pool}/2.png,shoe")
+    data = open_dataset(write(tables / "t.csv", "file,label", *rows))
+    assert found(data) == {"all": {"1.png": "hat", "../tables/1.png": "shoe", "2.png": "shoe"}}
+    with pytest.raises(ImageError, match="no such photo"):
+        data.splits["all"].source.read("../tables/1.png")
+
+
+def test_a_row_that_is_left_out_is_said_once(folder: Path) -> None:
+    lines = [f"images/{n}.png,{'ab'[n % 2]},train" for n in range(4)]
+    more = ("images/4.png,,train", "images/5.png,a,")
+    write(folder / "metadata.csv", "file_name,label,split", *lines, *more)
+    data = open_dataset(folder)
+    assert data.left_out == ("images/4.png", "images/5.png")
+    assert not any("in no row" in note for note in data.notes)
 
 
 known = st.sampled_from([f"images/{n}.png" for n in range(6)] + [f"{n}" for n in range(6)])

@@ -112,6 +112,51 @@ def test_sizes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         parse(data, "t.csv")
 
 
+def test_few_bytes_do_not_become_many_cells() -> None:
+    data = b"".join(b'{"c%d": 1}\n' % number for number in range(6_000))
+    with pytest.raises(DataError, match=r"t\.jsonl: .* more cells than the limit of 20,000,000"):
+        parse(data, "t.jsonl")
+    one = parse(b'{"path": ["a", [["b"]]]}', "t.jsonl")
+    assert one.rows == [(("a", "[['b']]"),)]
+    deep = b'{"path": ' + b"[" * 400 + b'"a\'"' + b"]" * 400 + b"}"
+    assert len(str(parse(deep, "t.jsonl").rows)) < 2_000  # not twice as long at each depth
+
+
+def test_parquet_is_bounded_by_what_it_unpacks_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = parquet({"path": ["a" * 9_000] * 3_000, "label": ["b"] * 3_000})
+    lists = parquet({"path": ["a"] * 9, "tags": [["x" * 9_000] * 300] * 9})
+    monkeypatch.setattr(tables, "MOST_BYTES", 20_000_000)
+    for data in (long, lists):
+        assert len(data) < 30_000
+        with pytest.raises(DataError, match=r"unpacked, it has [0-9,]+ bytes or more"):
+            parse(data, "t.parquet")
+    monkeypatch.setattr(tables, "MOST_CELLS", 100)
+    for columns in ({"path": ["a"] * 60, "n": [1] * 60}, {"path": ["a"], "tags": [["x"] * 101]}):
+        with pytest.raises(DataError, match="than the limit of 100"):
+            parse(parquet(columns), "t.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("t.jsonl", b'{"file": "a.jpg", "label": "h\\u0000at"}'),
+        ("t.jsonl", b'{"file": "a.jpg", "label": ["h\\ud800at"]}'),
+        ("t.jsonl", b'{"file": "a.jpg", "l\\ud800": "hat"}'),
+        ("t.csv", "file,label\na.jpg,h\0at\n".encode("utf-16")),
+    ],
+    ids=["nul", "half", "column", "csv"],
+)
+def test_characters_that_no_file_holds_are_refused(name: str, data: bytes) -> None:
+    with pytest.raises(DataError, match="a character that no text has") as caught:
+        parse(data, name)
+    str(caught.value).encode()
+
+
+def test_a_cell_has_a_limit() -> None:
+    with pytest.raises(DataError, match="longer than the limit of 131,072"):
+        parse(b'{"file": "%s"}' % (b"a" * 140_000), "t.jsonl")
+
+
 def test_tables_are_known_by_their_suffix() -> None:
     assert all(map(is_table, ("a.csv", "b/C.TSV", "x.jsonl", "x.ndjson", "x.parquet")))
     assert not any(map(is_table, ("a.jpg", "csv", "a.csv/", "a.json", "a.txt")))

@@ -131,10 +131,10 @@ def open_dataset(
         return find_splits(digits())
     patterns, path = Ignore(ignore), Path(place)
     if is_table(path.name) and path.is_file():
-        labelled = open_table(path)
+        labelled = open_table(path, patterns)
         found = _dataset(labelled.source, labelled.layout, escaped(path), ())
     else:
-        found = find_splits(open_source(path, patterns, zip_encoding))
+        found = find_splits(open_source(path, patterns, zip_encoding), patterns)
     if unused := patterns.unused():
         note = f"{argument('ignore')}: nothing has a name such as {quoted(unused)}"
         return dataclasses.replace(found, notes=(*found.notes, note))
@@ -146,8 +146,12 @@ def absolute_place(place: str) -> str:
     return place if place == BUILT_IN else str(Path(place).absolute())
 
 
-def find_splits(source: Source) -> Dataset:
+def find_splits(source: Source, ignore: Ignore | None = None) -> Dataset:
     """Find splits and classes in the names of a source, or in a table that it holds.
+
+    Args:
+        source: the photos.
+        ignore: the patterns by which the source passes names over, for the rows of tables.
 
     Raises:
         DataError: there are no photos, or their layout is none of :mod:`mobilenetv2.data.layout`.
@@ -160,17 +164,17 @@ def find_splits(source: Source) -> Dataset:
         raise DataError(_no_photos(source, ignored))
     tables = find_tables(source)
     if tables.standard:
-        return _of_tables(source, tables, ignored)
+        return _of_tables(source, tables, ignored, ignore)
     try:
         layout = find_layout(source.place, photos, folders, ignored)
     except DataError as error:
         if tables.labelled:
-            return _of_tables(source, tables, ignored)
+            return _of_tables(source, tables, ignored, ignore)
         raise DataError("; ".join([str(error), *tables.lacking[:1]])) from None
     found = layout.classes()
     if len(found) < 2:
         if tables.labelled:
-            return _of_tables(source, tables, ignored)
+            return _of_tables(source, tables, ignored, ignore)
         if tables.lacking:
             raise DataError(f"{tables.lacking[0]}; else it takes two folders of photos or more")
     if not tables.agree(found):
@@ -196,8 +200,10 @@ def _unused(tables: Tables) -> list[str]:
     ]
 
 
-def _of_tables(source: Source, tables: Tables, ignored: tuple[str, ...]) -> Dataset:
-    labelled = read_tables(source, tables)
+def _of_tables(
+    source: Source, tables: Tables, ignored: tuple[str, ...], ignore: Ignore | None
+) -> Dataset:
+    labelled = read_tables(source, tables, ignore)
     others = tuple(name for name in ignored if name not in labelled.tables)
     return _dataset(labelled.source, labelled.layout, source.place, others)
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mobilenetv2.data.layout import split_of
 from mobilenetv2.data.tables import Cell, Table
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES
@@ -28,6 +29,8 @@ LABELS = (
 """Names of a column of classes."""
 SPLITS = "split subset partition set data_set dataset usage phase".split()
 """Names of a column of splits."""
+AMBIGUOUS = frozenset("set dataset data_set usage phase partition".split())
+"""Those that may be anything else, such as a photo's origin, unless a cell is called as a split."""
 PREDICTED = frozenset("probability prob score confidence prediction predicted rank".split())
 """Names of columns in a table of predictions, whose labels are no truth."""
 SEVERAL = frozenset("labels classes categories tags finding_labels".split())
@@ -57,6 +60,8 @@ class Columns:
     split: int | None
     predicted: bool
     """True if the table holds predictions."""
+    notes: tuple[str, ...] = ()
+    """Notes on columns that do not count, one sentence each."""
 
 
 def plain(name: str) -> str:
@@ -89,19 +94,25 @@ def find_columns(table: Table) -> Columns:
         DataError: it has no column of photos or of labels; the message says which it has.
     """
     names = [plain(name) for name in table.columns]
-    path, split = find_paths(table), _first(names, SPLITS)
+    path = find_paths(table)
+    others = {index for index, name in enumerate(names) if _is_no_split(table, index, name)}
+    split = _first([name if i not in others else "" for i, name in enumerate(names)], SPLITS)
     has = f"its columns are {quoted(table.columns)}"
     label = _first([name if index != path else "" for index, name in enumerate(names)], LABELS)
     classes: tuple[int, ...] = ()
     if label is None:
-        others = [i for i in range(len(names)) if i not in (path, split) and names[i]]
-        classes = tuple(i for i in others if _is_zero_or_one(table, i))
-        if len(classes) < 2 or len(classes) < len(others) - 1:
+        rest = [i for i in range(len(names)) if i not in (path, split) and names[i]]
+        classes = tuple(i for i in rest if _is_zero_or_one(table, i))
+        if len(classes) < 2 or len(classes) < len(rest) - 1:
             raise DataError(
                 f"{table.place}: no column is called as one of labels ({has}), and the others do "
                 "not hold 0 and 1, one column for each class; call the column of classes 'label'"
             )
-    return Columns(path, label, classes, split, bool(PREDICTED & set(names)))
+    notes = tuple(
+        f"{table.place}: its column {table.columns[index]!r} names no splits and is not used"
+        for index in sorted(others - {label, *classes})
+    )
+    return Columns(path, label, classes, split, bool(PREDICTED & set(names)), notes)
 
 
 def read_rows(table: Table, columns: Columns) -> list[Row]:
@@ -150,6 +161,15 @@ def _without_points(rows: list[Row]) -> list[Row]:
 
 def _first(names: Sequence[str], known: Sequence[str]) -> int | None:
     return next((names.index(name) for name in known if name in names), None)
+
+
+def _is_no_split(table: Table, column: int, name: str) -> bool:
+    """Return whether a column has an ambiguous name and no cell is called as a split.
+
+    A column in which some cells are stays one of splits, so that the others are an error.
+    """
+    values = {str(row[column]) for row in table.rows} - {""} if name in AMBIGUOUS else set()
+    return bool(values) and not any(map(split_of, values))
 
 
 def _is_photo(cell: str) -> bool:

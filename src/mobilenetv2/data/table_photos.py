@@ -11,19 +11,21 @@ or have the split in their name: ``train.csv``, ``val.csv``, ``test_labels.csv``
 """
 
 import os
+import posixpath
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path, PurePath, PurePosixPath
 
 from mobilenetv2.data.layout import ALL, Layout, split_of
-from mobilenetv2.data.passed_over import is_photo
+from mobilenetv2.data.passed_over import IGNORED, Ignore, PassedOver, is_photo
 from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_columns import Columns, Row, find_columns, find_paths, read_rows
 from mobilenetv2.data.table_lookup import Find, beside, common_folder, split_in, within
 from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
-from mobilenetv2.errors import DataError, ImageError, MissingExtra
+from mobilenetv2.errors import DataError, ImageError, MissingExtra, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
 from mobilenetv2.text import counted, escaped, quoted
@@ -54,16 +56,17 @@ class ListedSource(Source):
     Args:
         place: folder that the names are relative to.
         files: each photo's path, or its source and its name there; None if it is not there.
-        around: the source that the table is in, if it is in one.
+        passed: rows and files that are passed over.
+        notes: sentences about the source, for people.
     """
 
     def __init__(
         self,
         place: str,
         files: Mapping[str, Path | tuple[Source, str] | None],
-        around: Source | None = None,
+        passed: PassedOver | None = None,
+        notes: Iterable[str] = (),
     ) -> None:
-        passed, notes = (around.passed, around.notes) if around else (None, ())
         super().__init__(place, files, passed, notes)
         self._files = files
 
@@ -82,8 +85,13 @@ class ListedSource(Source):
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
 
 
-def open_table(path: Path) -> Labelled:
+def open_table(path: Path, ignore: Ignore | None = None) -> Labelled:
     """Return the photos of a table that the user gave by itself.
+
+    Args:
+        path: the table.
+        ignore: patterns of photos that are passed over, matched with paths in the table's folder
+            and with the names of photos elsewhere.
 
     Raises:
         DataError: it is damaged, no table of labels, or names no photo that is there.
@@ -92,14 +100,17 @@ def open_table(path: Path) -> Labelled:
     """
     table = _parsed(path)
     columns = find_columns(table)
-    made = _Collected()
-    made.add(table, columns, "", beside(path.absolute()))
-    found = [Path(name) for name in made.found]
-    root = common_folder(path.absolute().parent, found)
+    folder = path.absolute().parent
+
+    def spelled(name: str) -> str:
+        return os.path.normpath(folder / name.replace("\\", "/"))
+
+    made = _Collected(ignore, str(folder))
+    made.add(table, columns, "", beside(path.absolute()), spelled)
+    root = common_folder(folder, [Path(name) for name in made.found])
 
     def named(name: str) -> str:
-        inside = Path(os.path.relpath(name, root)) if Path(name).is_absolute() else Path(name)
-        return inside.as_posix()
+        return escaped(Path(os.path.relpath(name, root)).as_posix())
 
     files: dict[str, Path | tuple[Source, str] | None] = {
         named(name): Path(name) if name in made.found else None for name in made.labels
@@ -113,7 +124,8 @@ def open_table(path: Path) -> Labelled:
         made.notes.append(
             f"{escaped(path)}: is read alone; to read {quoted(siblings)} too, give the folder"
         )
-    return made.finish(ListedSource(escaped(root), files), escaped(path), named)
+    source = ListedSource(escaped(root), files, made.passed)
+    return made.finish(source, escaped(path), named)
 
 
 def photos_of(path: Path) -> list[Path]:
@@ -172,17 +184,23 @@ def find_tables(source: Source) -> Tables:
     What cannot be read is none of them, and neither is a table of predictions.
 
     Raises:
+        DataError: a table of a standard name is larger than sources read.
         MissingExtra: ``metadata.parquet`` is there, and the package that reads it is not installed.
     """
     names = source.names()
-    photos = set(filter(is_photo, names))
+    photos = {*filter(is_photo, names), *_ignored_photos(source)}
     labelled: dict[str, tuple[Table, Columns]] = {}
     lacking: list[str] = []
     for name in [n for n in names if is_table(n) and n.count("/") <= 2][:MOST_TABLES]:
         try:
-            table = parse(source.read(name), f"{source.place}/{name}")
+            table = parse(_read(source, name), f"{source.place}/{name}")
             paths = Columns(find_paths(table), None, (), None, False)
             rows, find = read_rows(table, paths)[:SAMPLE], within(photos, name)
+        except ImageError as error:  # it cannot be read, or not as a whole
+            if _is_standard(name):
+                raise DataError(str(error)) from None
+            lacking.append(str(error))
+            continue
         except DataError:
             continue
         except MissingExtra as error:
@@ -202,28 +220,65 @@ def find_tables(source: Source) -> Tables:
     return Tables(labelled, tuple(lacking))
 
 
-def read_tables(source: Source, tables: Tables) -> Labelled:
+def _read(source: Source, name: str) -> bytes:
+    """Return the bytes of a table in a source.
+
+    Raises:
+        ImageError: it cannot be read, or has more bytes than a source reads.
+    """
+    data = source.read(name)
+    if len(data) > LIMITS.bytes:
+        raise ImageError(
+            f"{source.place}/{name}: this table has more bytes than the limit of {LIMITS.bytes:,} "
+            "for a file beside photos; give the table itself as the data, or make it smaller"
+        )
+    return data
+
+
+def _ignored_photos(source: Source) -> list[str]:
+    return [name for name in source.passed.names.get(IGNORED, ()) if is_photo(name)]
+
+
+def read_tables(source: Source, tables: Tables, ignore: Ignore | None = None) -> Labelled:
     """Return the photos of a folder or an archive by its tables.
+
+    Args:
+        source: the folder or archive.
+        tables: its tables.
+        ignore: the patterns by which the source passes names over, for rows whose photo is not
+            there.
 
     Raises:
         DataError: several tables name the photos, or photos have several labels.
     """
-    photos, made = set(filter(is_photo, source.names())), _Collected()
+    photos, ignored = set(filter(is_photo, source.names())), _ignored_photos(source)
+    made = _Collected(ignore, "", source.passed)
     chosen = _chosen(tables.labelled, source.place)
     for name, split in chosen.items():
-        made.add(*tables.labelled[name], split, within(photos, name))
+        finds = within(photos.union(ignored), name), within(photos, name)
+        # A row of an ignored photo means that one, and none of the same name in another folder.
+        find = partial(_first_found, finds)
+        made.add(*tables.labelled[name], split, find, partial(_joined, posixpath.dirname(name)))
     files: dict[str, Path | tuple[Source, str] | None] = {
         name: (source, name) if name in made.found else None for name in made.labels
     }
-    if unnamed := sorted(photos - made.found):
+    if unnamed := sorted(photos - made.found - made.mentioned):
         made.left_out += unnamed
         made.notes.append(
             f"{source.place}: {counted(len(unnamed), 'photo')} in no row of "
             f"{quoted([*chosen])} left out (first: {unnamed[0]})"
         )
     made.notes.append(f"{source.place}: classes are those of {quoted([*chosen])}")
-    listed = ListedSource(source.place, files, source)
+    listed = ListedSource(source.place, files, made.passed, source.notes)
     return made.finish(listed, source.place, str, tuple(chosen))
+
+
+def _first_found(finds: Iterable[Find], path: str) -> str | None:
+    return next(filter(None, (find(path) for find in finds)), None)
+
+
+def _joined(folder: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(folder, path.replace("\\", "/")))
 
 
 def _chosen(names: Collection[str], place: str) -> dict[str, str]:
@@ -244,55 +299,97 @@ def _is_standard(name: str) -> bool:
 
 
 class _Collected:
-    """Photos of one table or several, until all are known."""
+    """Photos of one table or several, until all are known.
 
-    def __init__(self) -> None:
+    Args:
+        ignore: patterns of names that are passed over.
+        folder: folder in which paths are matched as a whole; '' for that of the source.
+        passed: what the source passes over.
+    """
+
+    def __init__(
+        self, ignore: Ignore | None, folder: str, passed: PassedOver | None = None
+    ) -> None:
         self.labels: dict[str, dict[str, dict[str, None]]] = defaultdict(dict)
         """Classes by split by name of the photo, each in the order of the table."""
         self.found: set[str] = set()
+        self.mentioned: set[str] = set()
+        """Photos that are there, in rows that are left out."""
         self.left_out: list[str] = []
         self.notes: list[str] = []
+        self.passed = PassedOver()
+        self.passed.join(passed or PassedOver())
+        self._known = set(self.passed.names.get(IGNORED, ()))
+        self._ignore, self._folder = ignore or Ignore(), folder
         self._repeated = 0
 
-    def add(self, table: Table, columns: Columns, split: str, find: Find) -> None:
-        """Add the photos of a table, all of one split if it is given."""
-        self.notes += table.notes
-        rows = read_rows(table, columns)
-        bare = [row.path for row in rows if not row.labels]
-        if len(bare) == len(rows):
+    def add(
+        self, table: Table, columns: Columns, split: str, find: Find, spelled: Callable[[str], str]
+    ) -> None:
+        """Add the photos of a table, all of one split if it is given.
+
+        Args:
+            table: the table.
+            columns: its columns.
+            split: the split of all its rows, or ''.
+            find: look-up of its photos.
+            spelled: function from a path in it to the name that a photo there would have.
+        """
+        self.notes += [*table.notes, *columns.notes]
+        named = [(row, find(row.path), spelled(row.path)) for row in read_rows(table, columns)]
+        rows = [one for one in named if not self._is_ignored(one[1], one[2])]
+        if not rows:
+            raise DataError(f"{table.place}: {argument('ignore')} passes over all its photos")
+        self._leave_out(table.place, [one for one in rows if not one[0].labels], "without a label")
+        kept = [one for one in rows if one[0].labels]
+        if not kept:
             raise DataError(f"{table.place}: no row has a label")
-        self._leave_out(table.place, bare, "without a label")
-        unknown = Counter(row.split for row in rows if row.split and not split_of(row.split))
+        values = Counter(row.split for row, _, _ in rows if row.split)
+        unknown = [value for value in values if not split_of(value)]
         if unknown and not split:
             raise DataError(
-                f"{table.place}: its column of splits has {quoted([*unknown])}; call them train, "
+                f"{table.place}: its column of splits has {quoted(unknown)}; call them train, "
                 "validation and test"
             )
-        in_column = not split and any(row.split for row in rows)
-        kept = [row for row in rows if row.labels]
-        self._leave_out(
-            table.place,
-            [row.path for row in kept if in_column and not row.split],
-            "without a split",
-        )
-        kept = [row for row in kept if row.split or not in_column]
+        if values and not split:
+            bare = [one for one in kept if not one[0].split]
+            self._leave_out(table.place, bare, "without a split")
+            kept = [one for one in kept if one[0].split]
         if not kept:
             raise DataError(f"{table.place}: no row has both a label and a split")
-        for row in kept:
-            self._add(row, split or split_of(row.split) or ALL, find)
+        for row, found, name in kept:
+            self._add(row, split or split_of(row.split) or ALL, found, name)
 
-    def _add(self, row: Row, split: str, find: Find) -> None:
-        found = find(row.path)
-        name = row.path.replace("\\", "/") if found is None else found
+    def _is_ignored(self, found: str | None, spelled: str) -> bool:
+        """Return whether a pattern matches the photo of a row, and count it if it does."""
+        name = found or spelled
+        if name not in self._known:
+            if not (self._ignore.patterns and any(map(self._matches, {name, spelled}))):
+                return False
+            self._known.add(name)
+            self.passed.add(IGNORED, escaped(name))
+        return True
+
+    def _matches(self, name: str) -> bool:
+        path = PurePath(name)
+        inside = path.is_relative_to(self._folder)
+        parts = (path.relative_to(self._folder) if inside else PurePath(path.name)).parts
+        return any(
+            self._ignore.matches("/".join(parts[: depth + 1])) for depth in range(len(parts))
+        )
+
+    def _add(self, row: Row, split: str, found: str | None, name: str) -> None:
         if found is not None:
             self.found.add(found)
-        before = self.labels[name].setdefault(split, {})
+        before = self.labels[found or name].setdefault(split, {})
         self._repeated += bool(before)
         before |= dict.fromkeys(row.labels)
 
-    def _leave_out(self, place: str, paths: list[str], why: str) -> None:
-        if paths:
+    def _leave_out(self, place: str, rows: Sequence[tuple[Row, str | None, str]], why: str) -> None:
+        if rows:
+            paths = [row.path for row, _, _ in rows]
             self.left_out += paths
+            self.mentioned.update(found for _, found, _ in rows if found)
             self.notes.append(
                 f"{place}: {counted(len(paths), 'photo')} {why} left out (first: {paths[0]})"
             )
@@ -312,7 +409,7 @@ class _Collected:
             DataError: no photo is there, or photos have several classes.
         """
         if not self.found:
-            first = next(iter(self.labels))
+            first = named(next(iter(self.labels)))
             raise DataError(
                 f"{place}: none of its {counted(len(self.labels), 'photo')} is there (first: "
                 f"{first}); paths are relative to the table's folder"

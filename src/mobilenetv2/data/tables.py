@@ -8,6 +8,7 @@ import codecs
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,12 @@ MOST_BYTES = 256 * 1024**2
 """Largest size of a table, for Parquet unpacked."""
 MOST_ROWS = 5_000_000
 MOST_COLUMNS = 10_000
+MOST_CELLS = 20_000_000
+"""Largest number of rows times columns; a cell takes 8 bytes, even where its row says nothing."""
+MOST_LETTERS = 131_072
+"""Largest length of a cell, that of Python's csv."""
+BATCH = 4096
+"""Number of rows of Parquet that are unpacked together."""
 SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"))
 """Suffixes of tables, in lower case."""
 SAMPLE = 50
@@ -63,16 +70,44 @@ def parse(data: bytes, place: str) -> Table:
     if len(data) > MOST_BYTES:
         raise DataError(f"{place}: {len(data):,} bytes are more than the limit of {MOST_BYTES:,}")
     suffix = PurePath(place).suffix.lower()
+    notes: tuple[str, ...] = ()
     if suffix == ".parquet" or data[:4] == b"PAR1":
-        return _parquet(data, place)
-    text, notes = _text(data, place)
-    if suffix in (".jsonl", ".ndjson"):
-        table = _json_lines(text, place)
+        table = _parquet(data, place)
     else:
-        table = _delimited(text, place, "\t" if suffix == ".tsv" else "")
+        text, notes = _text(data, place)
+        if suffix in (".jsonl", ".ndjson"):
+            table = _json_lines(text, place)
+        else:
+            table = _delimited(text, place, "\t" if suffix == ".tsv" else "")
     if not table.rows:
         raise DataError(f"{place}: has no rows")
+    for row in (table.columns, *table.rows):
+        _require_text(row, place)
     return Table(place, table.columns, table.rows, notes)
+
+
+def _require_text(row: Iterable[Cell], place: str) -> None:
+    """Raise for a cell that no file can hold as text, or that is too long."""
+    for cell in row:
+        text = cell if isinstance(cell, str) else "".join(cell)
+        if "\0" in text or not _is_unicode(text):
+            raise DataError(
+                f"{place}: the cell {text[:40]!r} holds a character that no text has; remove it"
+            )
+        if len(text) > MOST_LETTERS:
+            raise DataError(
+                f"{place}: the cell {text[:40]!r}... is longer than the limit of "
+                f"{MOST_LETTERS:,} characters"
+            )
+
+
+def _is_unicode(text: str) -> bool:
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a pair, as JSON can write it
+            return False
+    return True
 
 
 def _text(data: bytes, place: str) -> tuple[str, tuple[str, ...]]:
@@ -111,7 +146,7 @@ def _delimited(text: str, place: str, delimiter: str) -> Table:
                 'a cell that holds the delimiter needs quotes "..."'
             )
         found.append(tuple(cells))
-        _bound_rows(found, place)
+        _bound(len(found), len(columns), place)
     return Table(place, columns, found)
 
 
@@ -154,35 +189,46 @@ def _columns(names: Sequence[str], place: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _bound_rows(rows: Sequence[object], place: str) -> None:
-    if len(rows) > MOST_ROWS:
+def _bound(rows: int, columns: int, place: str) -> None:
+    if rows > MOST_ROWS:
         raise DataError(f"{place}: more rows than the limit of {MOST_ROWS:,}")
+    if rows * columns > MOST_CELLS:
+        raise DataError(
+            f"{place}: {rows:,} rows of {columns:,} columns or more have more cells than the limit "
+            f"of {MOST_CELLS:,}; keep the columns of the photos and their labels"
+        )
 
 
 def _json_lines(text: str, place: str) -> Table:
-    records: list[dict[str, Any]] = []
+    records: list[dict[str, Cell]] = []
+    names: dict[str, None] = {}
     for line, words in enumerate(text.split("\n"), 1):
         if not words.strip():
             continue
         try:
             record = json.loads(words)
+            if not isinstance(record, dict):
+                raise DataError(f'{place}: line {line:,} is no object such as {{"file_name": ...}}')
+            records.append({name: _cell(value) for name, value in record.items()})
         except (ValueError, RecursionError) as error:
             reason = first_line(error) or "nested too deeply"
             raise DataError(f"{place}: line {line:,} is no JSON ({reason})") from None
-        if not isinstance(record, dict):
-            raise DataError(f'{place}: line {line:,} is no object such as {{"file_name": ...}}')
-        records.append(record)
-        _bound_rows(records, place)
-    columns = _columns(list(dict.fromkeys(name for record in records for name in record)), place)
-    rows = [tuple(_cell(record.get(name)) for name in columns) for record in records]
+        names |= dict.fromkeys(record)
+        _bound(len(records), len(names), place)
+    columns = _columns(list(names), place)
+    rows = [tuple(record.get(name, "") for name in columns) for record in records]
     return Table(place, columns, rows)
 
 
 def _cell(value: object) -> Cell:
     """Return a value of JSON or Parquet as text, or as several texts."""
     if isinstance(value, list | tuple):
-        return tuple(str(_cell(one)) for one in value)
-    if value is None or value != value:  # NaN, pandas' missing value
+        return tuple(map(_word, value))
+    return _word(value)
+
+
+def _word(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):  # pandas' missing value
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -194,12 +240,9 @@ def _parquet(data: bytes, place: str) -> Table:
     try:
         file = parquet.ParquetFile(io.BytesIO(data))
         about, schema = file.metadata, file.schema_arrow
-        if about.num_rows > MOST_ROWS or len(schema.names) > MOST_COLUMNS:
-            raise DataError(
-                f"{place}: {about.num_rows:,} rows of {len(schema.names):,} columns are more than "
-                f"the limits of {MOST_ROWS:,} and {MOST_COLUMNS:,}"
-            )
         plain = [field.name for field in schema if _is_plain(field.type, arrow)]
+        columns = _columns(plain, place)
+        _bound(about.num_rows, len(columns), place)
         if photos := [
             name for name in schema.names if _holds_files(schema.field(name).type, arrow)
         ]:
@@ -207,29 +250,58 @@ def _parquet(data: bytes, place: str) -> Table:
                 f"{place}: its column {photos[0]!r} holds the photos themselves, which are not "
                 "read; save each to a file and name the files in the table"
             )
-        unpacked = sum(_unpacked(about, plain))
-        if unpacked > MOST_BYTES:
-            raise DataError(
-                f"{place}: unpacked, it has more bytes than the limit of {MOST_BYTES:,}"
-            )
-        values = file.read(columns=plain).to_pydict()
+        rows = _parquet_rows(parquet, data, plain, about, place)
     except (arrow.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:
         raise DataError(f"{place}: damaged Parquet file ({first_line(error)})") from None
-    columns = _columns(plain, place)
-    rows = [tuple(map(_cell, row)) for row in zip(*(values[n] for n in columns), strict=True)]
-    if not rows:
-        raise DataError(f"{place}: has no rows")
     return Table(place, columns, rows)
 
 
-def _unpacked(about: Any, names: Iterable[str]) -> Iterator[int]:
-    """Yield the unpacked size of each part of the columns, in bytes."""
-    wanted = set(names)
+def _parquet_rows(
+    parquet: Any, data: bytes, names: Sequence[str], about: Any, place: str
+) -> list[tuple[Cell, ...]]:
+    """Return the rows of some columns, unpacked in small parts, each distinct text once.
+
+    A text that many rows share is stored once and unpacks to any size, so that such columns are
+    read as they are stored, and their texts are counted before they are made.
+    """
+    wanted, parts = set(names), list[Any]()
     for group in range(about.num_row_groups):
-        for index in range(about.num_columns):
-            column = about.row_group(group).column(index)
-            if column.path_in_schema.partition(".")[0] in wanted:
-                yield column.total_uncompressed_size
+        chunks = map(about.row_group(group).column, range(about.num_columns))
+        parts += [one for one in chunks if one.path_in_schema.partition(".")[0] in wanted]
+    if sum(part.num_values for part in parts) > MOST_CELLS:  # lists have several for a row
+        raise DataError(f"{place}: has more values than the limit of {MOST_CELLS:,}")
+    stored = [part.path_in_schema for part in parts if part.physical_type == "BYTE_ARRAY"]
+    file = parquet.ParquetFile(io.BytesIO(data), read_dictionary=sorted(set(stored)))
+    _bound_unpacked(sum(part.total_uncompressed_size for part in parts), place)
+    rows: list[tuple[Cell, ...]] = []
+    once: dict[Cell, Cell] = {}
+    unpacked = 0
+    for batch in file.iter_batches(BATCH, columns=list(names)):
+        unpacked += sum(map(_size, batch.columns))
+        _bound_unpacked(unpacked, place)
+        cells = [map(_cell, column.to_pylist()) for column in batch.columns]
+        rows += [
+            tuple(once.setdefault(one, one) for one in row) for row in zip(*cells, strict=True)
+        ]
+    return rows
+
+
+def _bound_unpacked(size: int, place: str) -> None:
+    if size > MOST_BYTES:
+        raise DataError(
+            f"{place}: unpacked, it has {size:,} bytes or more, and the limit is {MOST_BYTES:,}"
+        )
+
+
+def _size(column: Any) -> int:
+    """Return the bytes of a column's values when they are unpacked."""
+    types, compute = require("pyarrow").types, require("pyarrow.compute")
+    while types.is_list(column.type) or types.is_large_list(column.type):
+        column = column.flatten()
+    if not types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = compute.binary_length(column.dictionary.cast("string"))
+    return int(compute.sum(lengths.take(column.indices)).as_py() or 0)
 
 
 def _is_plain(kind: Any, arrow: Any) -> bool:
