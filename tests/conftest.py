@@ -199,6 +199,19 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 @pytest.fixture(scope="session")
+def shared_case() -> Callable[[str], Path]:
+    """A script of ``../shared/cases``, which makes what people hold; what needs it skips without."""
+
+    def locate(name: str) -> Path:
+        path = Path(__file__).parents[2] / "shared" / "cases" / name
+        if not path.is_file():
+            pytest.skip(f"{path} is not there (it lies beside the project where it is developed)")
+        return path
+
+    return locate
+
+
+@pytest.fixture(scope="session")
 def public_folder() -> Callable[[str], Path]:
     """The folder of a public dataset, by its name in the table; what needs it skips without."""
 

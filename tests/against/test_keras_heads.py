@@ -49,11 +49,11 @@ FED = {"pixels": (0.0, 1.0), "unit": (127.5, 127.5), "plain": (0.0, 255.0)}
 
 
 @pytest.fixture(scope="module")
-def cases(public_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cases(shared_case: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The cases' files; MOBILENETV2_KERAS_HEADS is a folder where they were made before."""
     if made := os.environ.get("MOBILENETV2_KERAS_HEADS"):
         return Path(made)
-    script, out = public_folder("cases") / "keras_heads.py", tmp_path_factory.mktemp("heads")
+    script, out = shared_case("keras_heads.py"), tmp_path_factory.mktemp("heads")
     subprocess.run([sys.executable, str(script), str(out)], check=True, capture_output=True)
     return out
 
