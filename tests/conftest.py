@@ -200,7 +200,7 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 @pytest.fixture(scope="session")
 def shared_case() -> Callable[[str], Path]:
-    """A script of ``../shared/cases``, which makes what people hold; what needs it skips without."""
+    """A script of ``../shared/cases``, which makes what people hold; without it tests skip."""
 
     def locate(name: str) -> Path:
         path = Path(__file__).parents[2] / "shared" / "cases" / name

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 pytest.importorskip("keras", reason="Keras is not installed (extra: keras; make test-all)")
 pytest.importorskip("tensorflow")
@@ -53,8 +54,13 @@ def cases(shared_case: Callable[[str], Path], tmp_path_factory: pytest.TempPathF
     """The cases' files; MOBILENETV2_KERAS_HEADS is a folder where they were made before."""
     if made := os.environ.get("MOBILENETV2_KERAS_HEADS"):
         return Path(made)
-    script, out = shared_case("keras_heads.py"), tmp_path_factory.mktemp("heads")
-    subprocess.run([sys.executable, str(script), str(out)], check=True, capture_output=True)
+    script, base = shared_case("keras_heads.py"), tmp_path_factory.getbasetemp()
+    # The processes of one run share what takes minutes to make.
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "keras-heads"
+    with FileLock(f"{out}.lock"):
+        if not (out / "made").is_file():
+            subprocess.run([sys.executable, str(script), str(out)], check=True, capture_output=True)
+            (out / "made").touch()
     return out
 
 

@@ -27,7 +27,6 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra: torc
 SPEC = published("torchvision", width=0.1, classes=3, size=64)
 ARRAYS = random_arrays(SPEC)
 NAMES = ("hat", "pants", "shoes")
-SCRIPT = Path(__file__).parents[4] / "shared" / "cases" / "pytorch_wrappings.py"
 WITH_LABELS = ("with_labels", "with_class_names")
 WRAPPED = (
     "lightning", "lightning_criterion", "backbone", "backbone_and_fc", "classifier_is_linear",
@@ -62,17 +61,15 @@ def save(tmp_path: Path) -> Save:
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cases(shared_case: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that the shared script makes of our own export."""
-    if not SCRIPT.is_file():
-        pytest.skip("shared/cases is not there")
-    folder = tmp_path_factory.mktemp("wrappings")
+    script, folder = str(shared_case("pytorch_wrappings.py")), tmp_path_factory.mktemp("wrappings")
     write_checkpoint(ModelConfig.default(SPEC), ARRAYS, "torchvision", folder / "base.pth")
     (folder / "out").mkdir()
     with pytest.MonkeyPatch.context() as patch:
-        arguments = [str(SCRIPT), str(folder / "base.pth"), str(folder / "out")]
+        arguments = [script, str(folder / "base.pth"), str(folder / "out")]
         patch.setattr(sys, "argv", arguments)
-        runpy.run_path(str(SCRIPT))
+        runpy.run_path(script)
     return folder / "out"
 
 
