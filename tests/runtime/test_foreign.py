@@ -257,6 +257,16 @@ def test_it_is_benchmarked(photos: Path, tmp_path: Path) -> None:
     assert not row.error and row.agreement is not None and row.agreement.same == 36
 
 
+def test_a_benchmark_takes_weights_beside_the_file_in(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    model = Foreign(classes=3, last="Softmax").model()
+    onnx.save(model, str(path), save_as_external_data=True, location="w", size_threshold=0)
+    found = mn.benchmark(path, runtime="onnxruntime", batch=1, seconds=0.05, data=photos,
+                         labels=["ball", "box", "triangle"])  # fmt: skip
+    (row,) = found.rows
+    assert not row.error and row.agreement is not None and row.agreement.same == 36
+
+
 def test_a_file_that_is_the_same_keeps_its_config(tmp_path: Path) -> None:
     path = Foreign().write(tmp_path / "net.onnx")
     config = read_artifact(path, Given()).config
