@@ -11,6 +11,7 @@ from mobilenetv2.runtime.assumptions import (
     choose_labels,
     choose_outputs,
     choose_preprocessing,
+    is_headless,
 )
 from mobilenetv2.spec.foreign import Given
 from mobilenetv2.spec.records import IMAGENET_STD, Labels, Preprocessing
@@ -109,3 +110,10 @@ def test_labels_of_the_user_come_before_those_of_the_file() -> None:
     assert labels == Labels.imagenet() and "ImageNet" in note
     with pytest.raises(ArtifactError, match=r"^net: 2 labels .* 3 classes"):
         choose_labels(FACTS, Given(labels=mine), None, 3, "net")
+
+
+def test_a_bodys_vector_is_told_by_its_end_its_names_and_its_length() -> None:
+    assert is_headless("features", 1280, named=False)
+    assert not is_headless("features", 1280, named=True)
+    assert not is_headless("features", 1000, named=False)  # SqueezeNet
+    assert not is_headless("linear", 1280, named=False)

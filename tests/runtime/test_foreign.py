@@ -16,7 +16,7 @@ from PIL import Image
 
 import mobilenetv2 as mn
 from mobilenetv2.checkpoints.importer import read_checkpoint
-from mobilenetv2.errors import ArtifactError, MobileNetV2Error, WeightsError
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.formats import engines_of
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
@@ -153,6 +153,46 @@ def test_a_batch_that_the_graph_holds_inside_is_found(tmp_path: Path) -> None:
     assert len(mn.Classifier(tmp_path / "net.onnx")([PHOTO] * 3)) == 3
 
 
+def headless(folder: Path, **metadata: str) -> Path:
+    """Write a network that ends in pooled activated values, one for each colour."""
+    model = Foreign(classes=3, metadata=metadata).model()
+    del model.graph.node[1:]
+    model.graph.node.extend([
+        helper.make_node("Relu", ["real"], ["activated"]),
+        helper.make_node("GlobalAveragePool", ["activated"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["answer"]),
+    ])  # fmt: skip
+    (folder / "body.onnx").write_bytes(model.SerializeToString())
+    return folder / "body.onnx"
+
+
+def test_a_network_without_a_classifier_gives_features_and_no_classes(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = headless(tmp_path)
+    PHOTO.save(tmp_path / "photo.png")
+    for call in (
+        lambda: mn.Classifier(path),
+        lambda: mn.predict(tmp_path / "photo.png", model=path),
+        lambda: mn.evaluate(path, photos),
+        lambda: mn.benchmark(path, data=photos, runtime="onnxruntime", seconds=0.05),
+    ):
+        with pytest.raises(SpecError, match=r"body\.onnx: .*without a classifier.*3 features"):
+            call()
+    (found,) = mn.predict(tmp_path / "photo.png", model=path, features=True)
+    assert found.error is None
+    expected = np.maximum(IMAGENET(stretched()), 0).mean((0, 1))
+    np.testing.assert_allclose(found.features, expected, rtol=0, atol=1e-4)
+    assert "3 features" in capsys.readouterr().err
+
+
+def test_pooled_values_with_names_are_classes(tmp_path: Path) -> None:
+    path = headless(tmp_path)
+    assert mn.Classifier(path, labels=["a", "b", "c"]).labels == ("a", "b", "c")
+    path = headless(tmp_path, names="['d', 'e', 'f']")
+    assert mn.Classifier(path).labels == ("d", "e", "f")
+
+
 def test_a_softmax_over_one_output_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="a softmax over one output"):
         mn.Classifier(Foreign(classes=1, last="Softmax").write(tmp_path / "net.onnx"))
@@ -213,6 +253,16 @@ def test_it_is_benchmarked(photos: Path, tmp_path: Path) -> None:
     found = mn.benchmark(
         path, runtime="onnxruntime", batch=(1, 2), seconds=0.05, data=photos, labels=names
     )
+    (row,) = found.rows
+    assert not row.error and row.agreement is not None and row.agreement.same == 36
+
+
+def test_a_benchmark_takes_weights_beside_the_file_in(photos: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    model = Foreign(classes=3, last="Softmax").model()
+    onnx.save(model, str(path), save_as_external_data=True, location="w", size_threshold=0)
+    found = mn.benchmark(path, runtime="onnxruntime", batch=1, seconds=0.05, data=photos,
+                         labels=["ball", "box", "triangle"])  # fmt: skip
     (row,) = found.rows
     assert not row.error and row.agreement is not None and row.agreement.same == 36
 

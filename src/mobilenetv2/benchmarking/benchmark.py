@@ -225,7 +225,7 @@ def benchmark(
             config = load_config(given.place)
         if isinstance(config, ForeignConfig):
             tell(config)
-        elif data:
+        if data:
             require_answers(config, given.name)
         candidates = choose_candidates(
             given.place if exported else None, runtimes, wanted,

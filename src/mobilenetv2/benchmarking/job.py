@@ -22,8 +22,8 @@ from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization import post_training
 from mobilenetv2.quantization.scheme import save_scheme
-from mobilenetv2.runtime.engine import Artifact, read_bounded
-from mobilenetv2.runtime.foreign import ForeignArtifact
+from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.foreign import ForeignArtifact, known_artifact
 from mobilenetv2.runtime.predictor import create_engine, engine_predictor, load_artifact
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.mapping import to_mapping
@@ -80,7 +80,10 @@ def reference_logits(job: Job) -> NDArray:
     """Return the reference's logits: ONNX Runtime in float32, or the exported file itself."""
     artifact: Artifact | ForeignArtifact
     if isinstance(job.config, ForeignConfig):
-        artifact = ForeignArtifact(job.config, read_bounded(job.model), str(job.model))
+        known = known_artifact(job.model, job.config)  # with the weights in files beside it
+        if known is None:
+            raise ArtifactError(f"{job.model}: the file changed while it was measured")
+        artifact = known
     else:
         artifact = load_artifact(job.model)  # without a trained classifier, too: speed needs none
     predict = engine_predictor(

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import SpecError, argument
+from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.network import Outputs
-from mobilenetv2.spec.records import ModelConfig
 
 MOST_ANSWERS = 5
 """Default number of classes in an answer."""
@@ -96,7 +96,7 @@ def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None
     return order[: MOST_ANSWERS if most is None else most]
 
 
-def require_answers(config: ModelConfig, where: str) -> None:
+def require_answers(config: AnyConfig, where: str) -> None:
     """Raise if the network's answers mean nothing.
 
     Args:
@@ -106,6 +106,14 @@ def require_answers(config: ModelConfig, where: str) -> None:
     Raises:
         SpecError: the classifier was never trained, or is a softmax over one class.
     """
+    if isinstance(config, ForeignConfig):
+        if config.features:
+            raise SpecError(
+                f"{where}: a network without a classifier, which gives {config.logits} features, "
+                f"but no classes; predict with {argument('features', True)}, or give "
+                f"{argument('labels', 'FILE')} if they are classes"
+            )
+        return
     spec, origin = config.spec, config.origin
     if origin is not None and origin.untrained_classifier:
         raise SpecError(

@@ -168,7 +168,7 @@ def choose_outputs(
         if classes == 1:
             return kind, True, f"one output for two classes, a probability: {last} at the end"
         return "sigmoid", True, f"outputs are independent probabilities: {last} at the end"
-    if meaning == "linear":
+    if meaning == "linear" or meaning == "features":
         return kind, False, f"outputs are logits: the last operator is {last}"
     if meaning != "unknown":
         assert_never(meaning)
@@ -192,6 +192,20 @@ class Sample:
     def within_one(self) -> bool:
         """Return True if all values are from 0 to 1."""
         return all(0 <= value <= 1 for row in self.rows for value in row)
+
+
+def is_headless(meaning: Meaning, outputs: int, named: bool) -> bool:
+    """Return True if outputs are a body's features rather than scores of classes.
+
+    SqueezeNet pools activated values, too, and they are its scores; its 1,000 outputs, or their
+    names, tell.
+
+    Args:
+        meaning: meaning of the last operator.
+        outputs: number of outputs.
+        named: True if there are names for the classes.
+    """
+    return meaning == "features" and not named and outputs not in (1000, 1001)
 
 
 def choose_labels(

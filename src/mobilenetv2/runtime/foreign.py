@@ -21,7 +21,7 @@ from mobilenetv2.checkpoints.description import ImportOptions
 from mobilenetv2.checkpoints.foreign import Facts
 from mobilenetv2.checkpoints.foreign.reading import read_facts, with_files_beside
 from mobilenetv2.checkpoints.importer import preprocessing_of
-from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.errors import ArtifactError, WeightsError, argument
 from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.graph.onnx import CONFIG_KEY
@@ -33,6 +33,7 @@ from mobilenetv2.runtime.assumptions import (
     choose_labels,
     choose_outputs,
     choose_preprocessing,
+    is_headless,
 )
 from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches, read_bounded
 from mobilenetv2.spec.foreign import ForeignConfig, Given
@@ -113,14 +114,24 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
         )
     classes = 2 if outputs == "logit" else logits
     beside = None if given.labels or facts.labels else _beside(path, classes)
-    labels, named = choose_labels(facts, given, beside, classes, str(path))
+    features = is_headless(facts.meaning, logits, bool(given.labels or facts.labels or beside))
+    if features:
+        outputs, labels, named = "softmax", Labels.numbered(logits), ""
+        meaning = (
+            f"a network without a classifier: it ends in {facts.last} of activated values, so that "
+            f"its outputs are features; if they are classes, give {argument('labels', 'FILE')}"
+        )
+    else:
+        labels, named = choose_labels(facts, given, beside, classes, str(path))
     opening = (
         f"{path.name}: a file of another program, run as it is ({TITLES[facts.format]}, "
-        f"{record.size[0]} x {record.size[1]} pixels, {classes} classes)"
+        f"{record.size[0]} x {record.size[1]} pixels, "
+        + (f"{logits} features)" if features else f"{classes} classes)")
     )
     config = replace(
         draft, labels=labels, logits=logits, outputs=outputs, probabilities=probabilities,
-        batch=batch, notes=(opening, *notes, meaning, named),
+        features=features, batch=batch,
+        notes=(opening, *notes, meaning, *([named] if named else [])),
         origin=Origin(path.name, hashlib.sha256(data).hexdigest(), licence=facts.licence),
     )  # fmt: skip
     return ForeignArtifact(config, data, str(path))
@@ -217,6 +228,9 @@ class ForeignEngine(Engine):
         super().__init__(artifact.where)
         self.config, self.batch = artifact.config, artifact.config.batch
         self._run, self._artifact = run, artifact
+        if self.config.features:
+            # The same numbers by both names: who shows classes asks require_answers before.
+            self.outputs = ("features", "logits")
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute the logits of a batch of the graph's batch size."""

@@ -93,7 +93,7 @@ def load_model(
             config, engine, used = _load_engine(place, runtime, threads, given)
             if isinstance(config, ForeignConfig):
                 tell(config)
-            elif outputs == "logits":
+            if outputs == "logits":
                 require_answers(config, str(place))
             predict = engine_predictor(engine, config.preprocessing, outputs)
     answer = with_flips(predict) if flips else predict

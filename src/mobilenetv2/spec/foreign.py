@@ -32,6 +32,8 @@ class ForeignConfig:
     layout: Layout = "NHWC"
     bgr: bool = False
     """True if the graph takes blue before green and red."""
+    features: bool = False
+    """True if the graph has no classifier, so that its outputs are features."""
     batch: int | None = None
     """Batch size of the graph; None for any."""
     origin: Origin | None = None

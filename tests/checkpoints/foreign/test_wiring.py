@@ -25,6 +25,12 @@ def chain(*kinds: str, **constants: float | list[float]) -> Wiring:
         (("Softmax", "Gemm"), "linear"),
         (("CONV_2D", "RESHAPE"), "linear"),
         (("Gemm", "Relu"), "unknown"),
+        (("Conv", "Clip", "GlobalAveragePool", "Flatten"), "features"),
+        (("CONV_2D with an activation", "MEAN"), "features"),
+        (("Conv", "Relu", "QuantizeLinear", "DequantizeLinear", "ReduceMean"), "features"),
+        (("Conv", "GlobalAveragePool"), "linear"),
+        (("Relu", "GlobalAveragePool", "Gemm"), "linear"),
+        (("Conv", "Relu", "GlobalAveragePool", "Softmax"), "softmax"),
         (("Identity",), "unknown"),
     ],
 )

@@ -33,6 +33,18 @@ LINEAR = frozenset({
     "FULLY_CONNECTED", "CONV_2D", "ADD", "MEAN", "AVERAGE_POOL_2D", "BATCH_MATMUL", "LOG_SOFTMAX",
 })  # fmt: skip
 """Operators whose values have no bounds, so that as a last one they give logits."""
+POOLING = frozenset({
+    "GlobalAveragePool", "AveragePool", "ReduceMean", "GlobalMaxPool", "ReduceMax",
+    "QLinearGlobalAveragePool", "QLinearAveragePool", "QLinearReduceMean",
+    "MEAN", "AVERAGE_POOL_2D", "REDUCE_MAX", "MAX_POOL_2D",
+})  # fmt: skip
+"""Operators that pool a map."""
+ACTIVATING = frozenset({
+    "Relu", "Clip", "LeakyRelu", "PRelu", "Elu", "HardSwish", "Gelu", "Swish", "Mish",
+    "QLinearLeakyRelu", "RELU", "RELU6", "RELU_N1_TO_1", "LEAKY_RELU", "PRELU", "ELU",
+    "HARD_SWISH", "GELU", "CONV_2D with an activation", "ADD with an activation",
+})  # fmt: skip
+"""Operators whose values are activated: those of a hidden layer, and no scores of classes."""
 CONVOLUTIONS = frozenset({
     "Conv", "FusedConv", "CONV_2D", "CONV_2D with an activation", "DEPTHWISE_CONV_2D",
 })  # fmt: skip
@@ -45,8 +57,8 @@ ARITHMETIC = {
 MOST_SPAN = 12.0
 """Maximum width of the range that a network's first convolution takes."""
 
-Meaning = Literal["softmax", "sigmoid", "linear", "unknown"]
-"""Meaning of a graph's last operator; 'linear' gives logits."""
+Meaning = Literal["softmax", "sigmoid", "linear", "features", "unknown"]
+"""Meaning of a graph's last operator; 'linear' gives logits, and 'features' a body's vector."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +81,12 @@ class Wiring:
 def last_operator(wiring: Wiring, output: str) -> tuple[Meaning, str]:
     """Return the meaning of an output by its last operator that computes, and that one's name."""
     makers = {name: node for node in wiring.nodes for name in node.outputs}
-    node = makers.get(output)
-    for _ in wiring.nodes:  # a damaged graph may turn in circles
-        if node is None or node.kind not in PASSING or not node.inputs:
-            break
-        node = makers.get(node.inputs[0])
+    node = _computing(wiring, makers, output)
     kind = node.kind if node else ""
+    if node and kind in POOLING and node.inputs:
+        before = _computing(wiring, makers, node.inputs[0])
+        if before is not None and before.kind in ACTIVATING:
+            return "features", kind
     kinds: dict[Meaning, frozenset[str]] = {
         "softmax": SOFTMAX, "sigmoid": SIGMOID, "linear": LINEAR,
     }  # fmt: skip
@@ -82,6 +94,16 @@ def last_operator(wiring: Wiring, output: str) -> tuple[Meaning, str]:
         if kind in names:
             return meaning, kind
     return "unknown", kind
+
+
+def _computing(wiring: Wiring, makers: Mapping[str, Node], name: str) -> Node | None:
+    """Return the last operator that computes a tensor's values."""
+    node = makers.get(name)
+    for _ in wiring.nodes:  # a damaged graph may turn in circles
+        if node is None or node.kind not in PASSING or not node.inputs:
+            break
+        node = makers.get(node.inputs[0])
+    return node
 
 
 @dataclass(frozen=True, slots=True)
