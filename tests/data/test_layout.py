@@ -180,6 +180,7 @@ def test_folders_without_classes_beside_a_training_split_are_left_out_aloud(
         ),
         ("train/a/1 train/b/2 train/val/a/3 train/val/b/4", "train/ holds 'val', as splits"),
         ("train/a/1 train/b/2 train/val/3", "train/ holds 'val', as splits"),
+        ("train/a/1 train/b/2 train/val/3", "ignore='train/val'"),
         ("train/a/1 train/b/2 train/val/3 test/a/4", "train/ holds 'val', as splits"),
         ("train/val/a/1 train/val/b/2 test/a/3 test/b/4", "train/ holds 'val', as splits"),
         ("D/train/images/a/1 D/train/images/val/a/3 D/test/a/4", "images/ holds 'val', as splits"),

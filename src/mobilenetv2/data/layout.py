@@ -237,7 +237,7 @@ def _split_layout(place: str, root: Folder, names: dict[str, str]) -> Layout:
             raise DataError(
                 f"{place}: {found.path}/ holds {_quoted(f.name for f in odd)}, as splits are named "
                 "and not classes; move the split folders to one place, beside one another, or "
-                "rename what is a class"
+                f"leave one out with {argument('ignore', odd[0].path)}, or rename what is a class"
             )
         _require_no_sets(place, {folder.path: [folder] for folder in inside})
         _require_no_splits(place, inside, names[name])
