@@ -54,6 +54,7 @@ def test_facts_of_every_photo_wherever_it_lies(pack: Pack, kind: str) -> None:
         "train/größe/notes.txt": b"x",
         "validation/größe/1.png": file(picture(6)),
         "validation/leer/": b"",
+        "test/1.png": file(picture(7)),
     }
     place = pack(kind, files)
     audit, logits = inspect(open_dataset(place))
@@ -62,6 +63,7 @@ def test_facts_of_every_photo_wherever_it_lies(pack: Pack, kind: str) -> None:
         str(place), ("größe", "leer"), ("train", "validation")
     )  # fmt: skip
     assert (len(audit.ignored), audit.links, audit.copies, audit.unsearched) == (1, 0, (), 0)
+    assert audit.left_out == ("test/1.png",)
     found = {photo.name: photo for photo in audit.photos}
     for name, photo in found.items():
         assert photo.digest == hashlib.sha256(files[name]).hexdigest()
@@ -205,7 +207,10 @@ def facts(width: int, height: int, mode: str = "RGB") -> Facts:
 
 
 def made(*photos: Entry, copies: tuple[Copies, ...] = ()) -> Inspection:
-    return Inspection("place", ("a", "b"), ("train", "test"), photos, copies, ("x.txt",), 2, 1)
+    return Inspection(
+        "place", ("a", "b"), ("train", "test"), photos, copies, ("x.txt",), 2, 1,
+        left_out=("test/6",),
+    )  # fmt: skip
 
 
 SOME = made(
@@ -253,7 +258,7 @@ def test_the_json_has_everything_by_name() -> None:
              "classes": ["a", "b"]},
             {"photos": ["2", "3"], "exact": True, "splits": ["train"], "classes": ["a"]},
         ],
-        "ignored": ["x.txt"], "links": 2, "notes": [], "unsearched": 1,
+        "ignored": ["x.txt"], "left_out": ["test/6"], "links": 2, "notes": [], "unsearched": 1,
     }  # fmt: skip
     nothing = json.loads(json.dumps(made().to_dict(), allow_nan=False))
     assert (nothing["imbalance"], nothing["sizes"], nothing["photos"]) == (None, {}, 0)

@@ -73,6 +73,23 @@ def test_other_files_are_counted_and_photos_are_known_by_their_suffix_in_any_cas
     assert dataset.splits["all"].counts() == [3, 1]
 
 
+@pytest.mark.parametrize(
+    "tables",
+    [
+        {"labels.csv": "filename,label,split\na/1.jpg,a,train\nb/2.jpg,b,test\n"},
+        {"train.csv": "filename,label\na/1.jpg,a\n", "test.csv": "filename,label\nb/2.jpg,b\n"},
+        {"train.csv": "filename,label\n1.jpg,a\n", "test.csv": "filename,label\n2.jpg,b\n"},
+    ],
+)
+def test_a_table_that_is_not_used_beside_class_folders_is_named(tables: dict[str, str]) -> None:
+    files = {"a/1.jpg": b"", "b/2.jpg": b""} | {n: text.encode() for n, text in tables.items()}
+    dataset = find_splits(MemorySource("place", files))
+    assert list(dataset.splits) == ["all"]
+    (note,) = dataset.notes
+    assert note.startswith("not used: ") and "give it as the data" in note
+    assert all(name in note for name in tables)
+
+
 def test_photos_come_by_class_and_then_by_name_whatever_the_order_on_the_disk() -> None:
     names = ["b/9.jpg", "a/b/1.jpg", "a/2.jpg", "a/10.jpg", "B/1.jpg", "a-b/1.jpg"]
     expected = ["B/1.jpg", "a/10.jpg", "a/2.jpg", "a/b/1.jpg", "a-b/1.jpg", "b/9.jpg"]

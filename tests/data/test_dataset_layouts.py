@@ -131,10 +131,11 @@ def test_a_class_behind_a_link_is_a_class_and_a_broken_link_is_named(
     photo_folder(tmp_path / "elsewhere", 2)
     photo_folder(tmp_path / "here", 2)
     (tmp_path / "here" / "more").symlink_to(tmp_path / "elsewhere" / "ball")
+    (tmp_path / "here" / "twice").symlink_to(tmp_path / "here" / "box")
     (tmp_path / "here" / "box" / "link.png").symlink_to(tmp_path / "nowhere.png")
     dataset = open_dataset(tmp_path / "here")
     assert dataset.classes == ("ball", "box", "more", "triangle")
-    assert (dataset.links, dataset.splits["all"].counts()) == (1, [2, 2, 2, 2])
+    assert (dataset.links, dataset.splits["all"].counts()) == (2, [2, 2, 2, 2])
     notes = check_dataset(dataset).notes
     assert "passed over, links that lead nowhere: 1 (first: box/link.png)" in notes
     assert "1 link that leads out of the folder followed (first: more)" in notes

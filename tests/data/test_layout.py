@@ -121,6 +121,13 @@ def test_a_class_whose_name_says_that_it_is_none_has_a_note(text: str) -> None:
     assert note.startswith("'unlabeled' is taken for a class") and "ignore='unlabeled'" in note
 
 
+@pytest.mark.parametrize("text", ["a/1 a/val/2 b/3", "train/a/1 train/a/val/2 train/b/3"])
+def test_the_only_folder_in_a_class_with_the_name_of_a_split_has_a_note(text: str) -> None:
+    (note,) = found(text).notes
+    assert re.match(r"'(train/)?a/val' is taken for a part of a class", note) and "ignore=" in note
+    assert found(text.replace("a/val", "a/red")).notes == []
+
+
 def test_a_folder_of_other_files_alone_is_no_class_but_an_empty_one_is() -> None:
     photos, folders = ["D/a/1.jpg", "D/b/2.jpg"], "docs/ docs/x/ D/ D/a/ D/b/ D/c/ D/b/xml/".split()
     layout = find_layout("place", photos, folders, ["docs/x/readme.txt", "D/b/xml/2.xml"])
@@ -180,6 +187,7 @@ def test_folders_without_classes_beside_a_training_split_are_left_out_aloud(
         ),
         ("train/a/1 train/b/2 train/val/a/3 train/val/b/4", "train/ holds 'val', as splits"),
         ("train/a/1 train/b/2 train/val/3", "train/ holds 'val', as splits"),
+        ("train/a/1 train/b/2 train/val/3", "ignore='train/val'"),
         ("train/a/1 train/b/2 train/val/3 test/a/4", "train/ holds 'val', as splits"),
         ("train/val/a/1 train/val/b/2 test/a/3 test/b/4", "train/ holds 'val', as splits"),
         ("D/train/images/a/1 D/train/images/val/a/3 D/test/a/4", "images/ holds 'val', as splits"),

@@ -56,6 +56,31 @@ def test_an_archive_beside_split_folders_is_said_not_to_be_read(pack: Pack) -> N
     assert note == "not read, since folders of photos are there: val.zip; unpack what belongs"
 
 
+@pytest.mark.parametrize(
+    ("opened", "others"),
+    [
+        (["train.zip"], ["extra.tar", "labels.csv"]),
+        (["images.zip"], ["labels.csv", "more.jsonl"]),
+        (["test.zip", "train.zip"], ["extra.zip"]),
+        (["train.zip"], []),
+    ],
+)
+def test_what_stands_beside_opened_archives_is_said(
+    pack: Pack, tmp_path: Path, opened: list[str], others: list[str]
+) -> None:
+    inside = pack("zip", {"hat/1.jpg": b"1", "shoes/2.jpg": b"2"})
+    for name in opened:
+        shutil.copy(inside, tmp_path / name)
+    for name in (*others, "README.md", ".hidden.zip"):
+        (tmp_path / name).write_bytes(b"")
+    found = [note for note in open_dataset(tmp_path).notes if "not opened" in note]
+    assert len(found) == bool(others)
+    for note in found:
+        assert all(name in note.partition(", beside ")[0] for name in others)
+        assert all(name in note.partition(", beside ")[2] for name in opened)
+        assert "README" not in note and "hidden" not in note
+
+
 def test_photos_in_junk_are_not_found(pack: Pack, capsys: pytest.CaptureFixture[str]) -> None:
     place = pack("folder", {"a/1.jpg": b"", "a/@eaDir/1.jpg/T.jpg": b"", "a/raw/2.jpg": b""})
     assert find_photos([place]) == [place / "a/1.jpg", place / "a/raw/2.jpg"]

@@ -13,7 +13,7 @@ import pytest
 from mobilenetv2.data import passed_over
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.data.opening import MODEL, WEIGHTS, find_photos, open_source
-from mobilenetv2.data.sources import MemorySource
+from mobilenetv2.data.sources import MemorySource, tree
 from mobilenetv2.errors import DataError
 from mobilenetv2.model import store
 
@@ -31,6 +31,14 @@ def test_a_folder_and_its_archives_have_the_same_names_and_bytes(pack: Pack, kin
     source = open_source(pack(kind, FILES))
     assert source.names() == NAMES
     assert {n: source.read(n) for n in NAMES[:4]} == {n: FILES[n] for n in NAMES[:4]}
+
+
+def test_a_tree_has_the_folders_of_photos_and_empty_ones() -> None:
+    root = tree(["a/x/1.jpg", "b/2.jpg", "3.jpg", "a/x/4.jpg"], ["c/d/", "a/"])
+    assert (root.count, root.photos, [f.path for f in root.below()]) == (4, ["3.jpg"], ["a", "b"])
+    assert [*root.folders] == ["c", "a", "b"] and root.folders["c"].folders["d"].path == "c/d"
+    assert root.folders["a"].all_photos() == ["a/x/1.jpg", "a/x/4.jpg"]
+    assert root.holders() == {"a/x", "b"} and root.folders["a"].holders() == {"x"}
 
 
 def test_a_set_in_memory_has_them_too_but_for_empty_folders() -> None:

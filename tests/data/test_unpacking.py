@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import lzma
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -47,6 +48,14 @@ def test_what_is_damaged_or_cut_short_is_named(tmp_path: Path, kind: str) -> Non
         with pytest.raises(DataError) as caught:
             unpacked(path, kind)
         assert str(caught.value).startswith(f"{path}: damaged {kind[1:]} archive")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_name_that_is_no_text_is_escaped(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xe9.tar.gz")
+    path.write_bytes(b"noise" * 100)
+    with pytest.raises(DataError, match=r"/\\xe9\.tar\.gz: damaged gz archive"):
+        unpacked(path, ".gz")
 
 
 @pytest.mark.parametrize("kind", PACK)

@@ -297,7 +297,7 @@ class TarSource(Source):
 
 
 _DAMAGED = (tarfile.TarError, EOFError, ValueError, IndexError, OverflowError, RecursionError)
-"""What tarfile raises for headers that no program writes."""
+"""Errors that tarfile raises for headers that no program writes."""
 
 
 def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:

@@ -237,10 +237,10 @@ def _split_layout(place: str, root: Folder, names: dict[str, str]) -> Layout:
             raise DataError(
                 f"{place}: {found.path}/ holds {_quoted(f.name for f in odd)}, as splits are named "
                 "and not classes; move the split folders to one place, beside one another, or "
-                "rename what is a class"
+                f"leave one out with {argument('ignore', odd[0].path)}, or rename what is a class"
             )
         _require_no_sets(place, {folder.path: [folder] for folder in inside})
-        _require_no_splits(place, inside, names[name])
+        layout.notes += _splits_inside(place, inside, names[name])
         for folder in found.folders.values():
             if folder.count or not split_of(folder.name):
                 layout.add(names[name], folder.name, folder)
@@ -275,8 +275,7 @@ def _class_layout(place: str, root: Folder) -> Layout:
         )
     _require_no_sets(place, {folder.path: [folder] for folder in inside})
     _require_no_pairs(place, inside)
-    _require_no_splits(place, inside)
-    layout = Layout()
+    layout = Layout(notes=_splits_inside(place, inside))
     for folder in root.folders.values():
         layout.add(ALL, folder.name, folder)
     below = [folder.below() for folder in inside if not folder.photos]
@@ -302,7 +301,7 @@ def _classes_with_splits(place: str, root: Folder) -> Layout | None:
             kinds.setdefault(kind, []).append(split)
             layout.add(kind, folder.name, split)
     for kind, splits in kinds.items():
-        _require_no_splits(place, splits, kind)
+        layout.notes += _splits_inside(place, splits, kind)
     for folder in root.folders.values():
         if not folder.count:  # a class without a photo is one, too, and an error later
             for kind in kinds:
@@ -391,8 +390,10 @@ def _require_no_pairs(place: str, folders: list[Folder]) -> None:
             )
 
 
-def _require_no_splits(place: str, folders: list[Folder], within: str | None = None) -> None:
+def _splits_inside(place: str, folders: list[Folder], within: str | None = None) -> list[str]:
     """Raise if a folder in a class holds two splits, or if several classes hold a split.
+
+    One class may hold a folder of such a name, of which a note is returned.
 
     Args:
         place: place of the photos.
@@ -421,6 +422,11 @@ def _require_no_splits(place: str, folders: list[Folder], within: str | None = N
             "other photos; make folders such as train/CLASS and test/CLASS, or leave them out with "
             f"{argument('ignore')}, or rename them if they are none"
         )
+    return [
+        f"{path!r} is taken for a part of a class; if it is a split, leave it out with "
+        f"{argument('ignore', path)} or make folders such as train/CLASS and test/CLASS"
+        for path in holding.values()
+    ]
 
 
 def _require_no_sets(
