@@ -34,7 +34,9 @@ def test_a_list_has_a_path_a_line_relative_to_itself(
     lines = ["\ufeffball/00.png", "", str(ball[1]), "  ", "gone.jpg", "box"]
     named.write_bytes("\r\n".join(lines).encode())
     box = sorted((photos / "box").iterdir())
-    assert listed_photos(f"@{named}") == [ball[0], ball[1], photos / "gone.jpg", *box]
+    assert collect(f"@{named}") == [ball[0], ball[1], photos / "gone.jpg", *box]
+    assert list(collect(f"@{named}", ["box"]))[3:] == box
+    assert list(collect(f"@{named}", ["00.*"]))[3:] == box[1:]
     named.unlink()
     elsewhere = tmp_path / "list.txt"
     elsewhere.write_text("ball/00.png\n")
@@ -100,3 +102,38 @@ def test_an_iterators_lists_come_in_their_turn(ball: list[Path], tmp_path: Path)
         yield f"@{named}"
 
     assert list(collect(come())) == [ball[3], *ball[:2]]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_list_of_powershell(ball: list[Path], photos: Path, encoding: str) -> None:
+    named = photos / "list.txt"
+    named.write_bytes("\ufeffball/00.png\r\n\r\nball/01.jpg\r\n".encode(encoding))
+    assert collect(f"@{named}") == ball[:2]
+    for data in (b"\xff\xfea", "\ufeff\ud800\ud800".encode("utf-16-le", "surrogatepass")):
+        named.write_bytes(data)
+        with pytest.raises(DataError, match=r"list\.txt: neither UTF-8 nor UTF-16"):
+            collect(f"@{named}")
+    named.write_bytes("\ufeffa\0b".encode(encoding))
+    with pytest.raises(DataError, match=r"list\.txt: a name in the list holds a NUL"):
+        collect(f"@{named}")
+
+
+def test_no_list_names_the_whole_disk(photos: Path) -> None:
+    (photos / "list.txt").write_bytes("ball/00.png\r\n".encode("utf-16-le"))  # without its mark
+    for name in (f"@{photos}/list.txt", photos.anchor, iter([photos.anchor])):
+        with pytest.raises(DataError, match="the folder around everything on this disk"):
+            list(collect(name))
+
+
+def test_a_folder_in_a_list_is_read_as_one_by_itself(
+    ball: list[Path], photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "ball" / ".hidden.png").write_bytes(b"")
+    (photos / "empty").mkdir()
+    (photos / "list.txt").write_text("ball\nempty\n")
+    assert collect(f"@{photos}/list.txt") == [*ball, photos / "empty"]
+    assert "(first: .hidden.png)" in capsys.readouterr().err
+    for name in ("config.json", "model.safetensors"):
+        (photos / "empty" / name).touch()
+    with pytest.raises(DataError, match="a model folder, not photos"):
+        collect(f"@{photos}/list.txt")

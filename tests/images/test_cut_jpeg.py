@@ -1,6 +1,7 @@
 """JPEG files that end early: read with a note, or refused if much is missing."""
 
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -38,10 +39,31 @@ def read(data: bytes) -> tuple[NDArray, list[str]]:
 def test_without_its_end_mark_it_is_the_same_picture(mode: str, progressive: bool) -> None:
     data = jpeg(mode, progressive=progressive)
     whole, none = read(data)
-    for end in (data[:-1], data[:-2], data[:-2] + bytes(512)):
+    for end in (data[:-1], data[:-2]):
         found, notes = read(end)
         assert np.array_equal(found, whole) and none == []
         assert notes == ["only the end mark is missing"], len(end)
+    found, notes = read(data[:-2] + bytes(512))
+    assert np.array_equal(found, whole)
+    assert notes == ["the end mark, and at most a part of the last block, are missing"]
+
+
+def test_zeros_may_stand_for_a_part_of_the_last_block() -> None:
+    whole, _ = read(jpeg())
+    found, (note,) = read(jpeg()[:-8] + bytes(512))
+    assert not np.array_equal(found, whole) and "a part of the last block" in note
+    assert np.array_equal(found[:96], whole[:96])
+
+
+def test_just_too_much_is_said_to_be_more_than_the_limit() -> None:
+    data, refused = jpeg(), []
+    for cut in range(40, len(data) // 10, 4):
+        try:
+            read(data[:-cut])
+        except ImageError as error:
+            refused.append(str(error))
+    share = float(re.findall(r"\(([0-9.]+)% of the picture is missing", refused[0])[0])
+    assert 5 < share < 7
 
 
 @pytest.mark.parametrize("extra", [b"\0" * 600, b"\n", b"SEFT" + bytes(20)], ids=repr)
@@ -86,7 +108,7 @@ def test_of_a_small_picture_one_block_may_be_missing() -> None:
     assert notes == ["8.3% of it is missing"] and found.shape == (48, 64, 3)
     tiny = io.BytesIO()
     Image.fromarray(COARSE[:8, :8]).save(tiny, "JPEG", subsampling=0)  # a single one
-    with pytest.raises(ImageError, match="100% of the picture is missing"):
+    with pytest.raises(ImageError, match=r"100\.0% of the picture is missing"):
         read(tiny.getvalue()[:-12])
 
 

@@ -124,6 +124,8 @@ def test_a_path_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
         (tmp_path / "missing.jpg", "No such file"),
         (tmp_path, "Is a directory"),
         (circle, "symbolic links"),
+        (tmp_path / "a\0b.jpg", "null"),
+        (tmp_path / "a\ud800.jpg", "surrogates"),
     ):
         with pytest.raises(ImageError) as caught:
             read_photo(path)

@@ -162,19 +162,19 @@ def find_splits(source: Source, ignore: Ignore | None = None) -> Dataset:
     ignored = tuple(name for name in names if not name.endswith("/") and not is_photo(name))
     if not photos:
         raise DataError(_no_photos(source, ignored))
-    tables = find_tables(source)
+    tables = find_tables(source, ignore)
     if tables.standard:
-        return _of_tables(source, tables, ignored, ignore)
+        return _of_tables(source, tables, ignored)
     try:
         layout = find_layout(source.place, photos, folders, ignored)
     except DataError as error:
         if tables.labelled:
-            return _of_tables(source, tables, ignored, ignore)
+            return _of_tables(source, tables, ignored)
         raise DataError("; ".join([str(error), *tables.lacking[:1]])) from None
     found = layout.classes()
     if len(found) < 2:
         if tables.labelled:
-            return _of_tables(source, tables, ignored, ignore)
+            return _of_tables(source, tables, ignored)
         if tables.lacking:
             raise DataError(f"{tables.lacking[0]}; else it takes two folders of photos or more")
     if not tables.agree(found):
@@ -200,10 +200,8 @@ def _unused(tables: Tables) -> list[str]:
     ]
 
 
-def _of_tables(
-    source: Source, tables: Tables, ignored: tuple[str, ...], ignore: Ignore | None
-) -> Dataset:
-    labelled = read_tables(source, tables, ignore)
+def _of_tables(source: Source, tables: Tables, ignored: tuple[str, ...]) -> Dataset:
+    labelled = read_tables(source, tables)
     others = tuple(name for name in ignored if name not in labelled.tables)
     return _dataset(labelled.source, labelled.layout, source.place, others)
 

@@ -2,17 +2,15 @@
 
 A list has a path on each line, or paths that end with a NUL, as ``find -print0`` writes them. A
 relative path is looked for in the list's folder, else in the current one; those of standard input
-only in the current one. A folder stands for the photos in it. A path that leads nowhere stays, so
-that it has an answer of its own.
+only in the current one. A path that leads nowhere stays, so that it has an answer of its own.
 """
 
+import codecs
 import os
 import sys
 from os import PathLike
 from pathlib import Path
 
-from mobilenetv2.data.passed_over import Ignore, is_photo
-from mobilenetv2.data.sources import FolderSource
 from mobilenetv2.data.table_photos import photos_of
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError
@@ -36,12 +34,11 @@ def is_list(name: str | PathLike[str]) -> bool:
     return is_table(text) and path.is_file()
 
 
-def listed_photos(name: str | PathLike[str], ignore: Ignore | None = None) -> list[Path] | None:
-    """Return the photos of a list or a table; None for a name that is neither.
+def listed_photos(name: str | PathLike[str]) -> list[Path] | None:
+    """Return the photos and folders of a list or a table; None for a name that is neither.
 
     Args:
         name: '@' and a path, '@-', or the path of a table.
-        ignore: patterns of names in the folders of the list that are passed over.
 
     Raises:
         DataError: the list is not there, is empty or no text, or the table names no photos.
@@ -64,8 +61,7 @@ def listed_photos(name: str | PathLike[str], ignore: Ignore | None = None) -> li
     found: list[Path] = []
     for one in names:
         beside = folder / one
-        place = beside if beside.exists() or not Path(one).exists() else Path(one)
-        found += _inside(place, ignore) if place.is_dir() else [place]
+        found.append(beside if beside.exists() or not Path(one).exists() else Path(one))
     return found
 
 
@@ -73,19 +69,21 @@ def _names(data: bytes, place: str) -> list[str]:
     """Return the names in a list, in order.
 
     Raises:
-        DataError: it is too large, or names nothing.
+        DataError: it is too large, is no text, or names nothing.
     """
     if len(data) > MOST_BYTES:
         raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
-    data = data.removeprefix(b"\xef\xbb\xbf")
-    parts = data.split(b"\0") if b"\0" in data else data.splitlines()
-    names = [os.fsdecode(part) for part in parts if part.strip()]
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
+        try:
+            names = [line for line in data.decode("utf-16").splitlines() if line.strip()]
+        except UnicodeDecodeError:
+            raise DataError(f"{place}: neither UTF-8 nor UTF-16; save the list as UTF-8") from None
+    else:
+        data = data.removeprefix(codecs.BOM_UTF8)
+        parts = data.split(b"\0") if b"\0" in data else data.splitlines()
+        names = [os.fsdecode(part) for part in parts if part.strip()]
+    if any("\0" in name for name in names):
+        raise DataError(f"{place}: a name in the list holds a NUL, which no path has")
     if not names:
         raise DataError(f"{place}: the list names no photo; write one path a line")
     return names
-
-
-def _inside(folder: Path, ignore: Ignore | None) -> list[Path]:
-    """Return the photos in a folder; the folder itself if there are none, for its error."""
-    source = FolderSource(folder, ignore)
-    return [source.path(name) for name in source.names() if is_photo(name)] or [folder]

@@ -126,17 +126,15 @@ def find_each(
     patterns = Ignore(ignore)
     for name in names:
         path = Path(name)
-        inside = [path]
-        if (several := listed_photos(name, patterns)) is not None:
-            inside = several
-        elif path.is_dir():
-            require_no_model(path)
-            source = FolderSource(path, patterns)
-            inside = [source.path(name) for name in source.names() if is_photo(name)]
-            for note in (*source.notes, *source.passed.notes()):
-                say(note)
-            empty += [] if inside else [escaped(path)]
-        elif not path.exists():
+        listed_there = listed_photos(name)
+        places = [path] if listed_there is None else listed_there
+        inside: list[Path] = []
+        for place in places:
+            photos = _photos_in(place, patterns) if place.is_dir() else [place]
+            if listed_there is None and not photos:
+                empty.append(escaped(path))
+            inside += photos or [place]  # in a list, an empty folder has an answer of its own
+        if listed_there is None and not path.exists():
             missing.append(escaped(path))
         found.append(inside)
     mistakes = [f"{listed(missing, SHOWN)}: no such photo or folder"] if missing else []
@@ -145,6 +143,25 @@ def find_each(
     if mistakes:
         raise DataError("; ".join(mistakes))
     return found
+
+
+def _photos_in(folder: Path, ignore: Ignore) -> list[Path]:
+    """Return the photos in a folder, at any depth, and say what is passed over.
+
+    Raises:
+        DataError: the folder of a model or of a run, or that around everything on a disk.
+    """
+    whole = folder.resolve()
+    if whole == whole.parent:
+        raise DataError(
+            f"{escaped(folder)}: is the folder around everything on this disk; name the folder of "
+            "the photos"
+        )
+    require_no_model(folder)
+    source = FolderSource(folder, ignore)
+    for note in (*source.notes, *source.passed.notes()):
+        say(note)
+    return [source.path(name) for name in source.names() if is_photo(name)]
 
 
 def require_no_model(folder: Path) -> None:

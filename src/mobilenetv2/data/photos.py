@@ -7,9 +7,8 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.lists import is_list, listed_photos
+from mobilenetv2.data.lists import is_list
 from mobilenetv2.data.opening import find_each, find_photos
-from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import Photo, path_of
 
@@ -62,9 +61,7 @@ def _as_they_come(photos: Iterator[Photo], ignore: str | Iterable[str]) -> Itera
         path = path_of(photo)
         if path is None:
             yield photo
-        elif (several := listed_photos(path, Ignore(ignore))) is not None:
-            yield from several
-        elif path.is_dir():
+        elif is_several(path):
             yield from find_photos([path], ignore)
         else:
             yield path

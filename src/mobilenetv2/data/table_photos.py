@@ -155,6 +155,8 @@ class Tables:
     """Tables with labels, by name."""
     lacking: tuple[str, ...]
     """Reasons why others that name the photos are none of labels."""
+    ignore: Ignore | None = None
+    """Patterns of names that are passed over, for rows whose photo is not there."""
 
     @property
     def standard(self) -> bool:
@@ -178,10 +180,14 @@ class Tables:
         return not self.labelled
 
 
-def find_tables(source: Source) -> Tables:
+def find_tables(source: Source, ignore: Ignore | None = None) -> Tables:
     """Find the tables in a folder or an archive that name its photos.
 
     What cannot be read is none of them, and neither is a table of predictions.
+
+    Args:
+        source: the folder or archive.
+        ignore: the patterns by which the source passes names over.
 
     Raises:
         DataError: a table of a standard name is larger than sources read.
@@ -217,7 +223,7 @@ def find_tables(source: Source) -> Tables:
             continue
         if not columns.predicted:
             labelled[name] = table, columns
-    return Tables(labelled, tuple(lacking))
+    return Tables(labelled, tuple(lacking), ignore)
 
 
 def _read(source: Source, name: str) -> bytes:
@@ -239,20 +245,14 @@ def _ignored_photos(source: Source) -> list[str]:
     return [name for name in source.passed.names.get(IGNORED, ()) if is_photo(name)]
 
 
-def read_tables(source: Source, tables: Tables, ignore: Ignore | None = None) -> Labelled:
+def read_tables(source: Source, tables: Tables) -> Labelled:
     """Return the photos of a folder or an archive by its tables.
-
-    Args:
-        source: the folder or archive.
-        tables: its tables.
-        ignore: the patterns by which the source passes names over, for rows whose photo is not
-            there.
 
     Raises:
         DataError: several tables name the photos, or photos have several labels.
     """
     photos, ignored = set(filter(is_photo, source.names())), _ignored_photos(source)
-    made = _Collected(ignore, "", source.passed)
+    made = _Collected(tables.ignore, "", source.passed)
     chosen = _chosen(tables.labelled, source.place)
     for name, split in chosen.items():
         finds = within(photos.union(ignored), name), within(photos, name)

@@ -222,6 +222,8 @@ def _json_lines(text: str, place: str) -> Table:
 
 def _cell(value: object) -> Cell:
     """Return a value of JSON or Parquet as text, or as several texts."""
+    if isinstance(value, str):
+        return value.strip()
     if isinstance(value, list | tuple):
         return tuple(map(_word, value))
     return _word(value)

@@ -6,6 +6,7 @@ they agree, the pixels are the file's own.
 """
 
 import io
+import math
 from collections.abc import Iterator
 
 from PIL import Image, ImageChops
@@ -38,7 +39,7 @@ def without_padding(data: bytes) -> bytes:
     return kept + b"\0"  # it may be the file's own: a byte 255 is written as 255, 0
 
 
-def complete(data: bytes) -> tuple[Image.Image, str]:
+def complete(data: bytes, padded: bool = False) -> tuple[Image.Image, str]:
     """Return the loaded picture of a JPEG file that ends early, and in words what is missing.
 
     The words are empty if nothing is missing: bytes after the end mark do no harm.
@@ -46,6 +47,10 @@ def complete(data: bytes) -> tuple[Image.Image, str]:
     The limit is :data:`MOST_MISSING` of the blocks of the picture, or one block of a small picture.
     A progressive file holds the whole picture several times, ever finer: it must have begun its
     last pass.
+
+    Args:
+        data: the file.
+        padded: True if it is what :func:`without_padding` returns.
 
     Raises:
         Incomplete: more is missing.
@@ -56,6 +61,8 @@ def complete(data: bytes) -> tuple[Image.Image, str]:
     segments = list(_segments(data))
     missing, blocks = _missing(image, other, segments)
     nothing = "" if _END in data[data.rfind(b"\xff\xda") :] else "only the end mark is missing"
+    if padded and nothing:  # a zero may complete a block that was cut
+        nothing = "the end mark, and at most a part of the last block, are missing"
     finest = _precision(segments)
     if any(finest.values()) or len(finest) < 64 * _components(segments):
         raise Incomplete("whole passes are missing")
@@ -63,7 +70,8 @@ def complete(data: bytes) -> tuple[Image.Image, str]:
         return image, "the last pass over its details is not complete" if missing else nothing
     share = missing / blocks
     if share > MOST_MISSING and (missing > 1 or blocks < ONE_OF):
-        raise Incomplete(f"{share:.0%} of the picture is missing, more than {MOST_MISSING:.0%}")
+        shown = math.ceil(1000 * share) / 1000  # 5.04% is more than 5%
+        raise Incomplete(f"{shown:.1%} of the picture is missing, more than {MOST_MISSING:.0%}")
     return image, f"{share:.1%} of it is missing" if missing else nothing
 
 

@@ -26,6 +26,7 @@ from mobilenetv2.files import read_file
 from mobilenetv2.images import foreign, levels
 from mobilenetv2.images.cut_jpeg import Incomplete, complete, without_padding
 from mobilenetv2.images.notes import Note, darkness
+from mobilenetv2.text import first_line
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "PPM", "JPEG2000")
 """Pillow's decoders that are tried.
@@ -101,8 +102,9 @@ def read_photo_noted(path: Path, limits: Limits = LIMITS) -> Decoded:
         if size > limits.bytes:
             raise ImageError(f"{path}: {size:,} bytes are more than the limit of {limits.bytes:,}")
         data = read_file(path)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be opened ({error.strerror})") from None
+    except (OSError, ValueError) as error:  # a ValueError for a NUL, which no path has
+        reason = error.strerror if isinstance(error, OSError) else first_line(error)
+        raise ImageError(f"{path}: cannot be opened ({reason})") from None
     return decode_noted(data, str(path), limits)
 
 
@@ -136,7 +138,7 @@ def decode_noted(data: bytes, name: str, limits: Limits = LIMITS) -> Decoded:
     with _reported(name, limits, data), open_picture(data, name) as image:
         _check_size(image.size, name, limits)
         if image.format == "JPEG" and (padded := without_padding(data)):
-            return _completed(padded, name)
+            return _completed(padded, name, padded=True)
         declared = levels.declared_bits(image, data)  # loading forgets some of it
         try:
             image.load()
@@ -147,9 +149,9 @@ def decode_noted(data: bytes, name: str, limits: Limits = LIMITS) -> Decoded:
         return _decoded(image, name, declared=declared)
 
 
-def _completed(data: bytes, name: str) -> Decoded:
+def _completed(data: bytes, name: str, padded: bool = False) -> Decoded:
     """Return the image of a JPEG that may end early; a whole one gets no note."""
-    whole, missing = complete(data)
+    whole, missing = complete(data, padded)
     return _decoded(whole, name, (Note("cut", missing),) if missing else ())
 
 
@@ -206,10 +208,11 @@ def _decoded(
         notes: notes so far.
         declared: bits of its levels by its file.
     """
+    stored = 16 if image.mode.startswith("I;16") or image.format == "PPM" else 32
     image = _upright(image)
     depth = None
     if levels.has_levels(image):
-        image, depth = levels.eight_bits(image, name, declared)
+        image, depth = levels.eight_bits(image, name, declared, stored)
     image = _rgb(image)
     return Decoded(image, tuple(note for note in (*notes, depth, darkness(image)) if note))
 

@@ -34,7 +34,7 @@ def has_levels(image: Image.Image) -> bool:
 
 
 def eight_bits(
-    image: Image.Image, name: str, declared: int | None = None
+    image: Image.Image, name: str, declared: int | None = None, stored: int = 16
 ) -> tuple[Image.Image, Note | None]:
     """Return a grey image with 8 bits, and a note if its white was inferred.
 
@@ -42,6 +42,7 @@ def eight_bits(
         image: mode 'I', 'I;16' (any byte order) or 'F'.
         name: name of the image for an error message.
         declared: bits that the file declares; None if it says nothing.
+        stored: bits in which the file holds a level, for the note.
 
     Raises:
         ImageError: levels that no scale explains.
@@ -59,7 +60,8 @@ def eight_bits(
     bits = _bits(high) if declared is None else declared
     bytes_ = np.where(transparent, np.uint8(255), _scaled(levels, bits))
     inferred = declared is None and bits < 16
-    return Image.fromarray(bytes_), Note("depth", f"{bits} of 16 bits") if inferred else None
+    note = Note("depth", f"{bits} of {stored} bits") if inferred else None
+    return Image.fromarray(bytes_), note
 
 
 def declared_bits(image: Image.Image, data: bytes) -> int | None:

@@ -8,8 +8,8 @@ from PIL import Image
 
 from mobilenetv2.text import counted
 
-DARK = 15
-"""Highest level of 255 in a photo that is called nearly black."""
+DARK = 31
+"""Highest level of 255 in a photo that is called nearly black, such as 13-bit colour in 16 bits."""
 
 NoteKind = Literal["cut", "depth", "dark"]
 
