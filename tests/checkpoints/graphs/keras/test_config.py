@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mobilenetv2.checkpoints.graphs.keras.config import Layer, layers_of, snake_case
@@ -159,6 +159,7 @@ ANYTHING = st.recursive(
 )
 
 
+@example(["picture", False, None, "picture"], "output_layers")
 @given(ANYTHING, st.sampled_from(["inbound_nodes", "config", "class_name", "output_layers"]))
 def test_any_config_is_read_or_refused(value: Any, key: str) -> None:
     changed = model(PICTURE, {**A, key: value}, row("ReLU", "b", "a"), **{key: value})

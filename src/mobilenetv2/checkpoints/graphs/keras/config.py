@@ -172,7 +172,7 @@ def layers_of(config: Mapping[str, Any]) -> dict[str, Layer]:
     walk = _LayerCollector()
     try:
         output = walk.open(config, None, ())
-    except (KeyError, TypeError, ValueError, IndexError):
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError):
         raise DialectError(NOT_A_MODEL) from None
     used = {name for layer in walk.found.values() for name in layer.inputs}
     unused = [name for name in walk.found if name not in used]
