@@ -122,3 +122,11 @@ def test_an_impossible_network_is_one_line_and_status_2(
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1
     assert err.startswith("mobilenetv2: error: ") and message in err
+
+
+def test_the_model_is_the_first_word_or_the_option(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [described(capsys, *words) for words in (["small"], ["--spec", "small"])]
+    assert found[0] == found[1] and found[0] != described(capsys)
+    with pytest.raises(SystemExit):
+        main(["describe", "small", "--spec", "keras"])
+    assert "not allowed" in capsys.readouterr().err

@@ -9,22 +9,24 @@ from mobilenetv2.cli.parser import Parser, size
 EXAMPLES = """\
   mobilenetv2 describe --width 0.5 --size 160 --classes 10
   mobilenetv2 describe --spec mobilenetv2_140
-  mobilenetv2 describe --spec runs/photos/best --json
+  mobilenetv2 describe runs/photos/best --json
 """
 
 
 def add_options(parser: Parser) -> None:
     """Add the verb's options."""
+    network = parser.add_mutually_exclusive_group()
+    network.add_argument(
+        "model", metavar="MODEL", nargs="?",
+        help="name of a network, such as mobilenetv2_100 or keras; model folder; or JSON file of a "
+        "spec (default: torchvision)",
+    )  # fmt: skip
     parser.add_argument("--width", type=float, help="width multiplier (default: 1.0)")
     parser.add_argument(
         "--size", type=size, help="input size, such as 224 or 192x256 (height x width)"
     )
     parser.add_argument("--classes", type=int, help="number of classes (default: 1000)")
-    parser.add_argument(
-        "--spec", metavar="NAME|FILE", default="torchvision",
-        help="name of a network, such as mobilenetv2_100 or keras; model folder; or JSON file of a "
-        "spec (default: torchvision)",
-    )  # fmt: skip
+    network.add_argument("--spec", metavar="NAME|FILE", help="the same as MODEL")
     parser.add_shared("--json")
 
 
@@ -33,8 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.networks.description import COLUMNS, describe
 
     found = describe(
-        arguments.spec, width=arguments.width, size=arguments.size, classes=arguments.classes
-    )
+        arguments.model or arguments.spec or "torchvision", width=arguments.width,
+        size=arguments.size, classes=arguments.classes,
+    )  # fmt: skip
     if arguments.json:
         print(json.dumps(found.to_dict()))
         return 0
