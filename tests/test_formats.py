@@ -32,6 +32,8 @@ OWN = "formats.py"
 EXCEPTIONS = {
     "errors.py": "import names of packages, of which some are called as their format is",
     "checkpoints/containers/reader.py": "kinds of containers, of which some are called as a format",
+    "checkpoints/containers/kinds.py": "kinds of files that are not read, some of them formats",
+    "checkpoints/preprocessing_choice.py": "names of dialects, some of them called as a format",
     "evaluation/report/facts.py": "names of packages, of which some are called as a format",
 }
 """Module -> why it may list what looks like names of formats."""

@@ -199,6 +199,8 @@ OF_INT8 = tuple(name for name, made in FORMATS.items() if made.int8)
 """Names of formats that ``quantize`` writes."""
 GRAPHS = tuple(name for name, made in FORMATS.items() if made.graph)
 """Names of formats whose graph describes the network; ``weights`` also takes them as dialects."""
+GRAPH_ENDINGS = " or ".join(FORMATS[name].ending for name in GRAPHS)
+"""Endings of the files that are imported and run as graphs, for messages."""
 BY_ENDING: dict[str, Format] = {made.ending: made for made in FORMATS.values()}
 """Formats by the last suffix of a file or folder, in lower case."""
 

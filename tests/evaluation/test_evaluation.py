@@ -119,8 +119,8 @@ def test_unreadable_photos_are_left_out_and_named(
 ) -> None:
     for copy in range(4):
         for shape in ("ball", "box", "triangle"):
-            shutil.copytree(photos / shape, tmp_path / "d" / shape / str(copy))
-    (tmp_path / "d" / "ball" / "0" / "00.png").write_text("no picture")
+            shutil.copytree(photos / shape, tmp_path / "d" / shape / f"{shape}-{copy}")
+    (tmp_path / "d" / "ball" / "ball-0" / "00.png").write_text("no picture")
     found = evaluate(model, tmp_path / "d")
     assert found.images == 143 and "00.png: not a picture" in found.notes[0]
     assert found.notes[0] in capsys.readouterr().err

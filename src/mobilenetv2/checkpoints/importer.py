@@ -35,6 +35,7 @@ from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, r
 from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.checkpoints.unreadable import explained
 from mobilenetv2.errors import DialectError, SpecError, WeightsError, argument
+from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
 from mobilenetv2.progress import say
 from mobilenetv2.spec.catalogue import known_file
@@ -42,7 +43,7 @@ from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
 from mobilenetv2.text import listed
 
-ONE_FILE = (".tflite", ".onnx", ".keras", ".h5")
+ONE_FILE = (*(FORMATS[name].ending for name in (*GRAPHS, "keras")), ".h5")
 """Endings of a whole network; the only such file of a folder is taken."""
 TEACHABLE_MACHINE = ("keras_model.h5", "model.savedmodel/saved_model.pb")
 """Model in an unpacked export; LiteRT files may be several, so that one has to be named."""

@@ -16,7 +16,7 @@ from typing import Any
 
 from mobilenetv2 import __version__
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.formats import ALIASES, ENGINES, GRAPHS, INT8
+from mobilenetv2.formats import ALIASES, ENGINES, GRAPH_ENDINGS, GRAPHS, INT8
 from mobilenetv2.text import nearest
 
 EXAMPLES = """\
@@ -108,7 +108,7 @@ SHARED: dict[str, dict[str, Any]] = {
     },
     "--labels": {
         "metavar": "FILE",
-        "help": "names of the classes of a .tflite or .onnx file of another program (default: "
+        "help": f"names of the classes of a {GRAPH_ENDINGS} file of another program (default: "
         "those in the file, or in a file beside it)",
     },
     "--preprocessing": {

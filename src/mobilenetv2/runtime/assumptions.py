@@ -17,6 +17,7 @@ from mobilenetv2.checkpoints.input_range import RANGES, of_channels, range_words
 from mobilenetv2.checkpoints.preprocessing_choice import resize_words, resized
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
 from mobilenetv2.errors import ArtifactError, DialectError, argument
+from mobilenetv2.formats import FORMATS
 from mobilenetv2.spec.foreign import Given
 from mobilenetv2.spec.network import Outputs, Size
 from mobilenetv2.spec.records import Labels, Preprocessing
@@ -28,7 +29,6 @@ SMALL_FILTER = 0.1
 Converters multiply a scaling of the picture into the first convolution. Filters for values of 0 to
 1 or -1 to 1 have norms of about 0.5 to 5, and 1/255 of that with the scaling inside.
 """
-TITLES = {"litert": "LiteRT", "onnx": "ONNX"}
 
 
 def choose_preprocessing(
@@ -141,7 +141,7 @@ def _scale(facts: Facts, where: str) -> tuple[Normalisation, str]:
         makers = "LiteRT files" if facts.format == "litert" else "networks of TensorFlow"
         name, why = "-1..1", f"assumed, as most {makers} that say nothing take them; {advice}"
     else:
-        makers = f"{TITLES[facts.format]} files of PyTorch"
+        makers = f"{FORMATS[facts.format].title} files of PyTorch"
         name, why = "imagenet", f"assumed, as most {makers} take them; {advice}"
     return of_channels(RANGES[name], facts.channels), why
 

@@ -22,13 +22,12 @@ from mobilenetv2.checkpoints.foreign import Facts
 from mobilenetv2.checkpoints.foreign.reading import read_facts, with_files_beside
 from mobilenetv2.checkpoints.importer import preprocessing_of
 from mobilenetv2.errors import ArtifactError, WeightsError, argument
-from mobilenetv2.formats import BY_ENDING
+from mobilenetv2.formats import BY_ENDING, FORMATS
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.outputs import logits_of
 from mobilenetv2.runtime.assumptions import (
-    TITLES,
     Sample,
     choose_labels,
     choose_outputs,
@@ -39,8 +38,6 @@ from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches, read_bo
 from mobilenetv2.spec.foreign import ForeignConfig, Given
 from mobilenetv2.spec.records import Labels, Origin, Preprocessing
 
-FORMATS: tuple[str, ...] = ("litert", "onnx")
-"""Formats whose foreign files are run."""
 PROBED = 2
 """Number of made pictures."""
 SAME = 1e-3
@@ -66,7 +63,7 @@ class ForeignArtifact:
 def is_foreign(path: Path) -> bool:
     """Return True if a file of a format that is run here has no config of this package inside."""
     made = BY_ENDING.get(path.suffix.lower())
-    if made is None or made.name not in FORMATS or not path.is_file():
+    if made is None or not made.graph or not path.is_file():
         return False
     return not _is_ours(read_bounded(path), made.name)
 
@@ -124,7 +121,7 @@ def read_artifact(path: Path, given: Given, threads: int | None = None) -> Forei
     else:
         labels, named = choose_labels(facts, given, beside, classes, str(path))
     opening = (
-        f"{path.name}: a file of another program, run as it is ({TITLES[facts.format]}, "
+        f"{path.name}: a file of another program, run as it is ({FORMATS[facts.format].title}, "
         f"{record.size[0]} x {record.size[1]} pixels, "
         + (f"{logits} features)" if features else f"{classes} classes)")
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, WeightsError, argument
-from mobilenetv2.formats import BY_ENDING, ENGINES, RUNTIMES, engines_of
+from mobilenetv2.formats import BY_ENDING, ENGINES, GRAPH_ENDINGS, RUNTIMES, engines_of
 from mobilenetv2.graph.graph import FEATURES, MAP
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.images.preprocess import engine_input
@@ -174,7 +174,7 @@ def require_nothing(given: Given, path: Path) -> None:
         ]
         raise ArtifactError(
             f"{path}: it has its own labels and preprocessing; {' and '.join(named)} only apply to "
-            ".tflite and .onnx files of other programs"
+            f"{GRAPH_ENDINGS} files of other programs"
         )
 
 

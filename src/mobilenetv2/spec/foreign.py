@@ -21,7 +21,8 @@ class ForeignConfig:
         SpecError: the number of labels differs from that of the outputs.
     """
 
-    format: Literal["litert", "onnx"]
+    format: str
+    """Name of the file format."""
     preprocessing: Preprocessing
     labels: Labels
     logits: int

@@ -1,7 +1,6 @@
 """Facts of foreign LiteRT and ONNX files of any network, read as data; nothing in them is run."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,8 @@ class End:
 class Facts:
     """Facts of a file with one picture in and one vector out; None where the file is silent."""
 
-    format: Literal["litert", "onnx"]
+    format: str
+    """Name of the file format."""
     size: tuple[int, int] | None
     channels: int
     layout: Layout
