@@ -61,7 +61,9 @@ def test_the_temperature_is_fitted_on_selection_and_no_answer_changes(
     config, arrays = store.load(run.best)
     run.trainer.load(arrays)
     before = run.predict(run.splits.held_out, "before")
-    temperature = take_figures(run).config.metrics["temperature"]
+    found = take_figures(run).config
+    assert isinstance(found, ModelConfig)
+    config, temperature = found, found.metrics["temperature"]
     assert temperature > 2
     assert config.metrics["validation.calibration_error_before"] == pytest.approx(
         measure_calibration(before).error, rel=1e-4
