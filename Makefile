@@ -11,10 +11,6 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # GB: make TORCH='...' takes what follows "pip install" in the line from PyTorch's page instead.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
-# Compiled modules stay, also where the environment says not to keep any: each worker of a test run
-# would compile all tests again, each process that a test starts this package.
-export PYTHONDONTWRITEBYTECODE :=
-
 .PHONY: demo test test-all data check format clean
 
 demo: $(STAMPS)/torch

@@ -43,6 +43,7 @@ def test_imports_and_models_say_the_same(name: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_of_tensorflow_is_said_on_import_and_prediction(tmp_path: Path) -> None:
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: keras)")
     (tmp_path / "saved_model.pb").write_bytes(b"\x08")
     for call in (mn.import_checkpoint, mn.Classifier):
         with pytest.raises(MobileNetV2Error) as caught:

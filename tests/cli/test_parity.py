@@ -37,6 +37,7 @@ def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         place.mkdir()
         (place / "sitecustomize.py").write_text(code)
         monkeypatch.setenv("PYTHONPATH", str(place), prepend=os.pathsep)
+        monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")  # tests count the files in the folder
 
     return prepare
 
