@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.checkpoints.containers.tensorflow import DATA, prefix_of
-from mobilenetv2.checkpoints.labels import read_labels as read_labels
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size

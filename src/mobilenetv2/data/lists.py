@@ -11,7 +11,6 @@ import sys
 from os import PathLike
 from pathlib import Path
 
-from mobilenetv2.data.table_photos import photos_of
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError
 from mobilenetv2.files import open_file
@@ -49,6 +48,8 @@ def listed_photos(name: str | PathLike[str]) -> list[Path] | None:
         return None
     text = os.fspath(name)
     if not text.startswith("@"):
+        from mobilenetv2.data.table_photos import photos_of  # most calls name no table
+
         return photos_of(Path(name))
     if text == STDIN:
         names, folder = _names(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input"), Path()

@@ -11,9 +11,12 @@ A 16-bit file may hold the 12 bits of an X-ray detector or the 8 bits of a micro
 Negative levels and levels above 65,535 have no such meaning, and are refused.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.notes import Note
@@ -79,8 +82,9 @@ def declared_bits(image: Image.Image, data: bytes) -> int | None:
         at = data.find(_SIZE_MARKER)
         precision = (data[at + 42] & 0x7F) + 1 if 0 <= at < len(data) - 42 else 16
         return 16 if precision < 16 else None  # Pillow scales a lower precision to 16 bits
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode.startswith("I"):
-        bits, largest = _number(image, _BITS), _number(image, _LARGEST)
+    if image.format == "TIFF" and image.mode.startswith("I"):
+        tags = getattr(image, "tag_v2", {})
+        bits, largest = _number(tags, _BITS), _number(tags, _LARGEST)
         if not 8 <= bits < 16 and largest == 2 ** largest.bit_length() - 1:
             # Any other largest value is that of the photo's own levels.
             bits = largest.bit_length()
@@ -88,8 +92,8 @@ def declared_bits(image: Image.Image, data: bytes) -> int | None:
     return None
 
 
-def _number(image: TiffImagePlugin.TiffImageFile, tag: int) -> int:
-    value = image.tag_v2.get(tag, 0)
+def _number(tags: Mapping[int, Any], tag: int) -> int:
+    value = tags.get(tag, 0)
     value = value[0] if isinstance(value, tuple) and value else value
     return value if isinstance(value, int) else 0
 

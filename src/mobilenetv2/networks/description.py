@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -150,6 +149,8 @@ class Description:
         return "\n".join([self.title, "", *lines, "", *totals])
 
     def _repr_html_(self) -> str:
+        from html import escape  # in notebooks only
+
         def row(cells: Sequence[str], tag: str) -> str:
             return "<tr>" + "".join(f"<{tag}>{escape(c)}</{tag}>" for c in cells) + "</tr>"
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers.litert import Graph, Operator, Tensor
-from mobilenetv2.checkpoints.description import METADATA, read_labels
+from mobilenetv2.checkpoints.description import METADATA
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.checkpoints.graphs.litert.reader import DIALECT
 from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
+from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.errors import DialectError, WeightsError
 from mobilenetv2.graph.litert import write_litert
 from mobilenetv2.graph.lowering import lower
