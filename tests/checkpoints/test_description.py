@@ -11,11 +11,11 @@ from mobilenetv2.checkpoints.description import (
     describe_config,
     digest,
     published_preprocessing,
-    read_labels,
     read_sidecar,
     sidecar_path,
     usual_labels,
 )
+from mobilenetv2.checkpoints.labels import read_labels
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
