@@ -1,4 +1,4 @@
-"""What is said of files that cannot be read, in every place where one is given."""
+"""Sentences about files that cannot be read, in every place where one is given."""
 
 import zipfile
 from collections.abc import Callable

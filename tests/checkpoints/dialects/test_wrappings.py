@@ -183,7 +183,7 @@ def test_a_layer_that_normalises_becomes_the_preprocessing(save: Save, scale: in
 
 
 def test_a_body_alone_gives_features(save: Save) -> None:
-    """As ``model.features.state_dict()`` and timm's ``num_classes=0`` save it."""
+    """State dict as ``model.features`` and timm's ``num_classes=0`` save it."""
     alone = {n.removeprefix("features."): v for n, v in state().items() if "classifier" not in n}
     without = {n: v for n, v in state("timm").items() if "classifier" not in n}
     for number, content in enumerate((alone, without)):
@@ -195,7 +195,7 @@ def test_a_body_alone_gives_features(save: Save) -> None:
 
 
 def test_a_body_without_its_last_convolution_ends_with_its_last_block(save: Save) -> None:
-    """As timm's ``features_only`` saves it, whole or up to the stage that was asked for."""
+    """State dict as timm's ``features_only`` saves it, whole or up to a stage."""
     whole = state("timm")
     blocks = {n: v for n, v in whole.items() if n.startswith(("conv_stem", "bn1", "blocks."))}
     config, arrays = read_checkpoint(save(blocks))

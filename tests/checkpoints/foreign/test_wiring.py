@@ -1,4 +1,4 @@
-"""What the ends of a graph tell: its last operator, and scaling at its start."""
+"""The ends of a graph: its last operator, and scaling at its start."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What a graph says of its own preprocessing."""
+"""The preprocessing that a graph describes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What Keras layers do with the picture becomes one factor and one offset a channel."""
+"""Keras layers in front of the network become one factor and one offset a channel."""
 
 from typing import Any
 

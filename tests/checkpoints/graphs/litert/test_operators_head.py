@@ -1,4 +1,4 @@
-"""What a LiteRT graph may have from the pooling on, operator by operator."""
+"""A LiteRT graph from the pooling on, operator by operator."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a LiteRT graph may have before the pooling, operator by operator; networks: test_litert."""
+"""A LiteRT graph before the pooling, operator by operator; networks: test_litert."""
 
 from typing import Any
 
