@@ -97,7 +97,7 @@ def typed(line: str, folder: Path, cache: Path, **environment: str) -> str:
 
 
 def put_own_photos(folder: Path, photo_folder: Callable[[Path, int], Path]) -> None:
-    """What the pages call the reader's own: photos/, new.jpg, holiday/, labels.csv, list.txt."""
+    """Write the files that the pages call the reader's own, such as photos/ and list.txt."""
     photos = photo_folder(folder / "photos", 12)
     rows = [f"photos/{path.parent.name}/{path.name},{path.parent.name}\n"
             for path in sorted(photos.glob("*/*"))]  # fmt: skip

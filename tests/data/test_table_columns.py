@@ -1,4 +1,4 @@
-"""What a table's columns mean, by their names and by what they hold."""
+"""Columns of a table: their meaning, by their names and by what they hold."""
 
 import pytest
 
