@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.dataset import Dataset, open_dataset
@@ -133,3 +137,55 @@ def test_notes_of_what_was_found_are_said_in_training(pack: Pack, photos: Path) 
     checked = check_dataset(open_dataset(pack("zip", files | {"test/1.jpg": b"", "a.txt": b""})))
     assert "left out: 1 photo in test/, which has no class folders" in checked.notes
     assert "skipped: 1 file of other kinds than photos (first: a.txt)" in checked.notes
+
+
+# ---------------------------------------------------------------- the shared script's own folders
+
+TEN, SEVEN, THREE = (dict.fromkeys(("hat", "pants", "shoes"), n) for n in (10, 7, 3))
+MADE: dict[str, tuple[dict[str, dict[str, int]], str]] = {
+    "training_set": ({"train": SEVEN, "test": THREE}, "test_set"),
+    "seg_twice": ({"train": SEVEN, "test": THREE}, "seg_test"),
+    "twice": ({"train": SEVEN, "validation": THREE}, ""),
+    "dev": ({"train": SEVEN, "validation": THREE}, "dev"),
+    "deep": ({"train": SEVEN, "test": THREE}, ""),
+    "by_class": ({"all": SEVEN}, ""),
+    "by_class_split": ({"train": SEVEN, "test": THREE}, "class folders"),
+    "flat_test": ({"train": SEVEN}, "left out: 9 photos in test/"),
+    "numbers": ({"all": {"0": 10, "1": 10, "3": 10}}, ""),
+    "synology": ({"all": TEN}, "@eaDir"),
+    "odd_names": ({"all": SEVEN | {"hat": 8}}, ""),
+    **{name: ({"all": TEN}, "") for name in ("ppm", "pgm", "jp2", "grey8in16", "grey12in16")},
+    "backslash.zip": ({"all": TEN}, ""),
+    "utf8_unflagged.zip": ({"all": {"帽子": 10, "裤子": 10, "鞋": 10}}, ""),
+    "labels.csv": ({"all": TEN}, ""),
+}
+"""Photos by split and class, and a part of the notes, for what the shared script makes."""
+
+
+@pytest.mark.slow
+def test_the_folders_of_the_shared_script_are_read_right(
+    shared_case: Callable[[str], Path], public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    source, script = public_folder("clothing") / "train", shared_case("folders.py")
+    subprocess.run([sys.executable, str(script), str(source), str(tmp_path)], check=True)
+    shoes = len([*(source / "shoes").iterdir()])
+    linked = ({"all": SEVEN | {"shoes": shoes}}, "out of the folder")
+    expected = MADE | {"linked": linked}
+    assert {path.name for path in tmp_path.iterdir()} == expected.keys()
+    for name, (counts, told) in expected.items():
+        found = open_dataset(tmp_path / name)
+        splits = {
+            split: dict(zip(one.classes, one.counts(), strict=True))
+            for split, one in found.splits.items()
+        }
+        assert splits == counts, name
+        assert told in " ".join(found.notes), name
+    for depth in (8, 12):  # as a person would see them
+        grey = open_dataset(tmp_path / f"grey{depth}in16").splits["all"]
+        for photo in grey.photos:
+            seen = np.asarray(grey.image(photo).convert("L"), np.int16)
+            (file,) = source.glob(f"{photo.name.removesuffix('.png')}.*")
+            with Image.open(file) as original:
+                levels = np.asarray(original.convert("L").resize((160, 160)), np.int16)
+            if levels.max() >= 128:
+                assert np.abs(seen - levels).max() <= (0 if depth == 8 else 1), photo.name
