@@ -67,14 +67,21 @@ def _require_regular(path: Path, mode: int) -> None:
         )  # fmt: skip
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path, most: int | None = None) -> bytes:
     """Read a whole regular file.
 
+    Args:
+        path: the file.
+        most: maximum size in bytes; None for any.
+
     Raises:
-        OSError: :func:`open_file` cannot open it.
+        OSError: :func:`open_file` cannot open it, or it is larger.
     """
     with open_file(path) as file:
-        return file.read()
+        data = file.read() if most is None else file.read(most + 1)
+    if most is not None and len(data) > most:
+        raise OSError(errno.EFBIG, f"is larger than {most:,} bytes", str(path))
+    return data
 
 
 def sha256_of_file(path: Path) -> str:
