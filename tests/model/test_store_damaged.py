@@ -122,7 +122,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "pixels": (lambda c: c["spec"].update(size=[32, 32]), r"the network takes \(32, 32\)"),
     "channels": (lambda c: c["spec"].update(input_channels=1), "gives 3 channels"),
     "kind": (lambda c: c["spec"].update(width="1"), "expected a number, found '1'"),
-    "not a number": (lambda c: c["spec"].update(width=float("nan")), "width nan must be"),
+    "not a number": (lambda c: c["spec"].update(width=float("nan")), "NaN is no number in JSON"),
     "beyond floats": (lambda c: c["spec"].update(width=10**400), "width"),
     "beyond floats, metrics": (lambda c: c["metrics"].update(a=10**400), "metrics"),
 }  # fmt: skip

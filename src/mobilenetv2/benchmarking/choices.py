@@ -1,6 +1,5 @@
 """Candidates and photos of a benchmark."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.opening import find_photos
 from mobilenetv2.data.scan import readable_photos
+from mobilenetv2.documents import LARGEST_RECORD, read_table
 from mobilenetv2.errors import ArtifactError, DataError, MissingExtra, argument, installing
 from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.predictions import load_pictures
@@ -28,7 +28,6 @@ from mobilenetv2.runtime.predictor import is_exported
 from mobilenetv2.spec.foreign import AnyConfig
 
 UNKNOWN = "?"
-LARGEST_RECORD = 1024**2
 MOST_PHOTOS = 1000
 """Maximum number of photos of DATA to compare predictions on; they are drawn by a seed."""
 MADE_HERE = 32
@@ -156,11 +155,9 @@ def precision_of(path: Path) -> str:
     """Return the precision in the record of ``export`` or ``quantize`` beside a file."""
     record = path.with_name(f"{path.name}{RECORD}")
     try:
-        if record.stat().st_size > LARGEST_RECORD:
-            return UNKNOWN
-        known = json.loads(record.read_text("utf-8"))
+        known = read_table(record, ArtifactError, LARGEST_RECORD)
         precision, digest = known["precision"], known["sha256"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ArtifactError, KeyError):
         return UNKNOWN
     fits = precision in (*PRECISIONS, INT8) and digest == sha256_of_file(path)
     return str(precision) if fits else UNKNOWN

@@ -6,15 +6,15 @@ never used for another file. Formats with a graph have the same text inside.
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from mobilenetv2.checkpoints.containers.tensorflow import DATA, prefix_of
+from mobilenetv2.documents import LARGEST_JSON, parse_json
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.files import sha256_of_file
+from mobilenetv2.files import read_file, sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing, Resize
@@ -23,8 +23,6 @@ METADATA = "the file's metadata"
 """Source of a normalisation that the file says, but does not compute."""
 IMPORT_REVISION = 4
 """Number to increase when an import gives another config or other arrays, so that caches renew."""
-LARGEST = 16 * 1024**2
-"""Maximum size of a config in bytes."""
 HUB_WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
 """Weights files in a folder of a model hub, the preferred one first: safetensors hold no code."""
 Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
@@ -149,26 +147,25 @@ def read_sidecar(path: Path) -> ModelConfig | None:
     """Return the config beside a checkpoint, or None if there is none that belongs to it."""
     path = prefix_of(path)
     beside = sidecar_path(path)
-    if not beside.is_file() or beside.stat().st_size > LARGEST:
+    if not beside.is_file() or beside.stat().st_size > LARGEST_JSON:
         return None
     try:
-        config = parse_config(beside.read_text("utf-8"))
-    except (ValueError, DialectError):
+        config = parse_config(read_file(beside, LARGEST_JSON))
+    except DialectError:
         return None  # another program's JSON with the same name
     known = config.origin.sha256 if config.origin else None
     return config if known and known == digest(path) else None
 
 
-def parse_config(text: str) -> ModelConfig:
+def parse_config(text: str | bytes) -> ModelConfig:
     """Return the config that :meth:`spec.records.ModelConfig.to_json` wrote into a file.
 
     Raises:
         DialectError: the config is damaged.
     """
+    mapping = parse_json(text, "the config inside it", DialectError)
     try:
-        return ModelConfig.from_mapping(json.loads(text), "the config inside it")
-    except (ValueError, RecursionError) as error:
-        raise DialectError(f"the config inside it is not JSON ({error})") from None
+        return ModelConfig.from_mapping(mapping, "the config inside it")
     except SpecError as error:
         raise DialectError(f"the config inside it is damaged: {error}") from None
 

@@ -5,7 +5,6 @@ came folded, :func:`import_network` puts measured statistics in.
 """
 
 import dataclasses
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from mobilenetv2.checkpoints.containers.savedmodel import PROGRAM
 from mobilenetv2.checkpoints.containers.tfjs import MODEL
 from mobilenetv2.checkpoints.description import (
     HUB_WEIGHTS,
-    LARGEST,
     Description,
     background_of,
     describe_config,
@@ -34,6 +32,7 @@ from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.checkpoints.unreadable import explained
+from mobilenetv2.documents import read_json
 from mobilenetv2.errors import DialectError, SpecError, WeightsError, argument
 from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
@@ -260,12 +259,7 @@ def weights_in(folder: Path) -> Path:
 def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    if path.stat().st_size > LARGEST:
-        raise WeightsError(f"{path}: larger than {LARGEST:,} bytes")
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: not JSON ({error})") from None
+    found = read_json(path, WeightsError, constants=True)
     if not isinstance(found, dict):
         raise WeightsError(f"{path}: not a JSON object")
     return found

@@ -7,7 +7,6 @@ under a usual key (Teachable Machine's ``metadata.json``, Hugging Face's ``id2la
 
 import codecs
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.containers.savedmodel import PROGRAM
+from mobilenetv2.documents import LARGEST_JSON, parse_json
 from mobilenetv2.errors import DialectError, argument
 from mobilenetv2.files import read_file
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import quoted
 
-LARGEST = 16 * 1024**2
 """Maximum size of a list in bytes; ImageNet's 21,841 names have 0.5 MB."""
 OWN_NAMES = ("{}.txt", "{}.labels.txt", "{}_labels.txt", "{}.labels", "{}.labels.json")
 """Names of lists that belong to the network's file, whose name replaces the braces."""
@@ -62,10 +61,12 @@ def read_label_file(path: Path) -> Labels:
     """
     if path.is_dir():
         raise DialectError(f"{path}: a folder; {argument('labels')} takes a file with class names")
-    if path.exists() and path.stat().st_size > LARGEST:
-        raise DialectError(f"{path}: larger than {LARGEST:,} bytes, which no list of labels is")
+    if path.exists() and path.stat().st_size > LARGEST_JSON:
+        raise DialectError(
+            f"{path}: larger than {LARGEST_JSON:,} bytes, which no list of labels is"
+        )
     try:
-        return read_labels(_decoded(read_file(path)))
+        return read_labels(_decoded(read_file(path, LARGEST_JSON)))
     except DialectError as error:
         raise DialectError(f"{path}: {error}") from None
 
@@ -317,10 +318,7 @@ def _ordered(pairs: Numbered) -> tuple[str, ...]:
 
 
 def _of_json(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DialectError(f"not JSON ({error})") from None
+    found = parse_json(text, "", DialectError)
     for _ in range(2):  # such as timm's pretrained_cfg
         if isinstance(found, dict):
             key = next(

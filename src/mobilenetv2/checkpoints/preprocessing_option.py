@@ -4,7 +4,6 @@ It knows nothing of a network but its size and channels, so that it serves any i
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -14,15 +13,13 @@ from mobilenetv2.checkpoints.description import usual_preprocessing
 from mobilenetv2.checkpoints.dialects.configs import describe
 from mobilenetv2.checkpoints.dialects.timm import describe_timm
 from mobilenetv2.checkpoints.input_range import RANGES, of_channels
+from mobilenetv2.documents import read_json
 from mobilenetv2.errors import DialectError, SpecError
-from mobilenetv2.files import read_file
 from mobilenetv2.spec.mapping import from_mapping, suggestion
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Preprocessing
 
-LARGEST = 16 * 1024**2
-"""Largest file in bytes: a model folder's config has every class's name."""
 CONFIGS = ("config.json", "preprocessor_config.json")
 """Files of a folder that may have a preprocessing, the first to be asked first."""
 
@@ -132,13 +129,7 @@ def _require_pixels(record: Preprocessing, given: Mapping[str, Any]) -> None:
 
 
 def _object(path: Path) -> Mapping[str, Any]:
-    if path.stat().st_size > LARGEST:
-        raise DialectError(f"{path}: larger than {LARGEST:,} bytes")
-    content = read_file(path)
-    try:
-        found = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise DialectError(f"{path}: not JSON ({error})") from None
+    found = read_json(path, DialectError, constants=True)
     if not isinstance(found, dict):
         raise DialectError(f"{path}: not a JSON object")
     return found

@@ -7,7 +7,6 @@ evaluated. What its columns mean is in :mod:`mobilenetv2.data.table_columns`.
 import codecs
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
+from mobilenetv2.documents import parse_json
 from mobilenetv2.errors import DataError, require
 from mobilenetv2.text import first_line, listed
 
@@ -205,14 +205,10 @@ def _json_lines(text: str, place: str) -> Table:
     for line, words in enumerate(text.split("\n"), 1):
         if not words.strip():
             continue
-        try:
-            record = json.loads(words)
-            if not isinstance(record, dict):
-                raise DataError(f'{place}: line {line:,} is no object such as {{"file_name": ...}}')
-            records.append({name: _cell(value) for name, value in record.items()})
-        except (ValueError, RecursionError) as error:
-            reason = first_line(error) or "nested too deeply"
-            raise DataError(f"{place}: line {line:,} is no JSON ({reason})") from None
+        record = parse_json(words, f"{place}: line {line:,}", DataError, constants=True)
+        if not isinstance(record, dict):
+            raise DataError(f'{place}: line {line:,} is no object such as {{"file_name": ...}}')
+        records.append({name: _cell(value) for name, value in record.items()})
         names |= dict.fromkeys(record)
         _bound(len(records), len(names), place)
     columns = _columns(list(names), place)

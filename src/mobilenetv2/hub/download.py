@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilenetv2 import __version__
+from mobilenetv2.documents import LARGEST_RECORD, read_table
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import sha256_of_file, write_atomically
 from mobilenetv2.progress import say, track
@@ -204,9 +205,9 @@ class _Transfer:
 
     def resumable(self) -> tuple[int, str]:
         """Return the number of bytes received so far, and their version on the server."""
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads(self.record.read_text("utf-8"))
-            if record["url"] == self.url and isinstance(record["version"], str):
+        with contextlib.suppress(OSError, WeightsError):
+            record = read_table(self.record, WeightsError, LARGEST_RECORD)
+            if record.get("url") == self.url and isinstance(record.get("version"), str):
                 return self.partial.stat().st_size, record["version"]
         return 0, ""  # nothing usable, so start from the beginning
 

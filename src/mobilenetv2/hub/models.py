@@ -27,8 +27,9 @@ from typing import Literal
 
 from mobilenetv2 import __version__
 from mobilenetv2.checkpoints.description import IMPORT_REVISION, ImportOptions
+from mobilenetv2.documents import LARGEST_RECORD, read_json, read_table
 from mobilenetv2.errors import SpecError, WeightsError, importing
-from mobilenetv2.files import open_file, read_file, sha256_of_file, write_atomically
+from mobilenetv2.files import open_file, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import huggingface
 from mobilenetv2.hub.catalogue import EMBEDDED, HUB, Checkpoint, catalogue, find
@@ -197,10 +198,7 @@ def find_spec(
 
 
 def _spec_in_json(path: Path) -> NetworkSpec:
-    try:
-        mapping = json.loads(read_file(path).decode("utf-8"))
-    except ValueError as error:
-        raise SpecError(f"{path}: not JSON ({error})") from None
+    mapping = read_json(path, SpecError)
     if isinstance(mapping, dict) and "spec" in mapping:
         mapping = mapping["spec"]
     return NetworkSpec.from_dict(mapping, str(path))
@@ -302,10 +300,10 @@ def _from_web(checkpoint: Checkpoint) -> Fetched:
 def _first_seen(record: Path) -> str | None:
     """Return the SHA-256 of the first download, or None if there was none yet."""
     try:
-        seen = json.loads(record.read_text("utf-8"))["sha256"]
+        seen = read_table(record, WeightsError, LARGEST_RECORD).get("sha256")
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError):
+    except WeightsError:
         seen = ""
     if not isinstance(seen, str) or len(seen) != 64:
         raise WeightsError(f"{record}: damaged, it has no SHA-256; delete it to begin anew")

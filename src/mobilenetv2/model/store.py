@@ -1,15 +1,16 @@
 """Model folder: ``config.json``, ``model.safetensors`` and a card, written in one step."""
 
-import json
 import math
+import os
 import struct
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from mobilenetv2.documents import LARGEST_JSON, parse_table, read_json
 from mobilenetv2.errors import SpecError, WeightsError, importing
-from mobilenetv2.files import atomic_folder, recover, write_atomically
+from mobilenetv2.files import atomic_folder, open_file, recover, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays, require_same
 from mobilenetv2.model.card import card, title
 from mobilenetv2.spec.blocks import resolve
@@ -18,8 +19,6 @@ from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FILES = frozenset({CONFIG, WEIGHTS, CARD})
-LARGEST_CONFIG = 64 * 1024**2
-LARGEST_HEADER = 16 * 1024**2
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 
 
@@ -60,12 +59,14 @@ def load(folder: Path) -> tuple[ModelConfig, Arrays]:
     """
     config = load_config(folder)
     path = folder / WEIGHTS
-    _check_header(path, config)
+    if not path.is_file():
+        raise WeightsError(f"{folder}: the weights file {path.name} is missing")
+    content = _checked_content(path, config)
     from safetensors import SafetensorError
     from safetensors.numpy import load as deserialise
 
     try:
-        stored = deserialise(path.read_bytes())
+        stored = deserialise(content)
     except SafetensorError as error:
         raise WeightsError(f"{path}: damaged safetensors file ({error})") from None
     arrays = {name: stored[name].astype(np.float32) for name in parameter_shapes(config.spec)}
@@ -90,12 +91,7 @@ def load_config(folder: Path) -> ModelConfig:
         raise WeightsError(f"{folder}: no such model folder")
     if not path.is_file():
         raise WeightsError(f"{folder}: not a model folder, it has no {CONFIG}")
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise WeightsError(f"{path}: larger than {LARGEST_CONFIG:,} bytes")
-    try:
-        mapping = json.loads(path.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"{path}: not JSON ({error})") from None
+    mapping = read_json(path, WeightsError)
     try:
         config = ModelConfig.from_mapping(mapping, str(path))
         resolve(config.spec)  # raises if such a network is impossible
@@ -105,34 +101,40 @@ def load_config(folder: Path) -> ModelConfig:
     return config
 
 
-def _check_header(path: Path, config: ModelConfig) -> None:
-    """Raise unless the safetensors header fits the spec; no array is read."""
-    if not path.is_file():
-        raise WeightsError(f"{path.parent}: the weights file {path.name} is missing")
-    size = path.stat().st_size
-    with path.open("rb") as file:
+def _checked_content(path: Path, config: ModelConfig) -> bytes:
+    """Return the bytes of a weights file whose header fits the spec, and whose size fits both."""
+    shapes = parameter_shapes(config.spec)
+    most = 8 + LARGEST_JSON + sum(4 * math.prod(shape) for shape in shapes.values())
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-        if length > min(LARGEST_HEADER, size - 8):
+        if length > min(LARGEST_JSON, size - 8):
             raise WeightsError(f"{path}: damaged safetensors file (its header has no end)")
+        header = parse_table(
+            file.read(length), f"{path}: damaged safetensors file, its header", WeightsError
+        )
         try:
-            header = json.loads(file.read(length))
             metadata = dict(header.pop("__metadata__", {}))
             kinds = {entry["dtype"] for entry in header.values()}
             found = {
                 name: tuple(int(side) for side in entry["shape"]) for name, entry in header.items()
             }
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
             raise WeightsError(f"{path}: damaged safetensors file (its header is wrong)") from None
-    version = str(metadata.get("format_version", FORMAT_VERSION))
-    if version != str(FORMAT_VERSION):
-        raise WeightsError(f"{path}: format_version {version} is not {FORMAT_VERSION}")
-    if not kinds <= DTYPES.keys():
-        raise WeightsError(
-            f"{path}: tensors of type {', '.join(sorted(map(str, kinds - DTYPES.keys())))}; "
-            "a model folder holds float32 or float16"
-        )
-    require_same(parameter_shapes(config.spec), found, str(path))
-    least = sum(2 * math.prod(shape) for shape in found.values())
-    if size < 8 + length + least:
-        raise WeightsError(f"{path}: truncated, {size:,} bytes are too few for its tensors")
+        version = str(metadata.get("format_version", FORMAT_VERSION))
+        if version != str(FORMAT_VERSION):
+            raise WeightsError(f"{path}: format_version {version} is not {FORMAT_VERSION}")
+        if not kinds <= DTYPES.keys():
+            raise WeightsError(
+                f"{path}: tensors of type {', '.join(sorted(map(str, kinds - DTYPES.keys())))}; "
+                "a model folder holds float32 or float16"
+            )
+        require_same(shapes, found, str(path))
+        least = sum(2 * math.prod(shape) for shape in found.values())
+        if size < 8 + length + least:
+            raise WeightsError(f"{path}: truncated, {size:,} bytes are too few for its tensors")
+        if size > most:
+            raise WeightsError(f"{path}: damaged, {size:,} bytes are too many for its tensors")
+        file.seek(0)
+        return file.read(size)

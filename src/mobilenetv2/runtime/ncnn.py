@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.description import LARGEST, sidecar_path
+from mobilenetv2.checkpoints.description import sidecar_path
+from mobilenetv2.documents import LARGEST_JSON, parse_table
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.files import read_file
 from mobilenetv2.graph.graph import Conv, Linear, real
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
@@ -88,17 +90,17 @@ def checksum(graph: bytes, weights: bytes, config: str) -> str:
         weights: bytes of the .bin file.
         config: JSON of the config as written, possibly by a version with fewer keys.
     """
-    said = json.loads(config)
-    if said["origin"]:
+    said = parse_table(config, "its config", ArtifactError)
+    if said.get("origin"):
         said["origin"]["sha256"] = None
     text = json.dumps(said, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     return seal.digest(graph, weights, text.encode())
 
 
 def _text(beside: Path) -> str | None:
-    if not beside.is_file() or beside.stat().st_size > LARGEST:
+    if not beside.is_file() or beside.stat().st_size > LARGEST_JSON:
         return None
-    return beside.read_text("utf-8", "replace")
+    return read_file(beside, LARGEST_JSON).decode("utf-8", "replace")
 
 
 def layers(graph: bytes, path: Path) -> Iterator[Layer]:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Literal
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.network import BlockKind, NetworkSpec, Size, StageSpec
+from mobilenetv2.spec.network import MOST_PARAMETERS, BlockKind, NetworkSpec, Size, StageSpec
 
 Role = Literal[
     "stem", "expand", "depthwise", "project", "pointwise", "reduce", "convolve", "shortcut", "head",
@@ -169,7 +169,8 @@ def resolve(spec: NetworkSpec) -> Network:
     """Return every convolution of a network, with sizes and channel counts.
 
     Raises:
-        SpecError: the strides leave less than one pixel of the input.
+        SpecError: the strides leave less than one pixel of the input, or there are more than
+            :data:`~mobilenetv2.spec.network.MOST_PARAMETERS` parameters.
     """
     stem = _convolution(
         spec, "stem", "stem", spec.input_channels, spec.channels("stem"), spec.size,
@@ -194,7 +195,23 @@ def resolve(spec: NetworkSpec) -> Network:
             f"the strides multiply to {network.output_stride}, more than the input's "
             f"{spec.size[0]} x {spec.size[1]} pixels; use fewer strides or a larger size"
         )
+    if (parameters := _parameters(network)) > MOST_PARAMETERS:
+        raise SpecError(
+            f"the network has {parameters:,} parameters; at most {MOST_PARAMETERS:,} are allowed"
+        )
     return network
+
+
+def _parameters(network: Network) -> int:
+    """Return the number of all values of the canonical tensors, in time that no channel changes."""
+    batch_norm = 4  # scale, shift, mean, variance
+    convolutions = sum(
+        math.prod(one.weight_shape) + (batch_norm + one.bias) * one.out_channels
+        for one in network.convolutions
+    )
+    return convolutions + sum(
+        math.prod(one.weight_shape) + one.bias * one.out_features for one in network.linears
+    )
 
 
 def _block(

@@ -6,6 +6,7 @@ Bounds of a record's numbers are written beside their type: ``Annotated[float, "
 import dataclasses
 import functools
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Mapping
@@ -49,7 +50,7 @@ def from_mapping(
             wrong type; the record's own checks run as well.
     """
     if not isinstance(mapping, Mapping):
-        raise error(f"{where}: expected a table of {cls.__name__}, found {mapping!r}")
+        raise error(f"{where}: expected a table of {cls.__name__}, found {shown(mapping)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     hints = typing.get_type_hints(cls)
     for key in mapping:
@@ -69,6 +70,21 @@ def from_mapping(
         return cls(**values)
     except MobileNetV2Error as problem:
         raise error(f"{where}: {problem}") from None
+
+
+MOST_RECORDS = 1_000
+"""Largest number of records in a list, such as stages, and of keys in a table, such as metrics."""
+LARGEST_SHOWN = 4096
+"""Largest whole number in a message, in bits; Python writes none of more than 4,300 digits."""
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 80
+
+
+def shown(value: object) -> str:
+    """Return a value from a file for a message: its ``repr``, shortened where it is long."""
+    if isinstance(value, int) and value.bit_length() > LARGEST_SHOWN:
+        return f"a whole number of {value.bit_length():,} bits"
+    return _short.repr(value)
 
 
 LONGEST_TEXT = 60
@@ -125,13 +141,14 @@ def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -
     if origin is typing.Literal:
         if value not in arguments:
             choices = ", ".join(map(repr, arguments))
-            raise error(f"{where}: expected one of {choices}, found {value!r}")
+            raise error(f"{where}: expected one of {choices}, found {shown(value)}")
         return value
     if origin is tuple:
         return _checked_tuple(arguments, value, where, error)
     if origin in (dict, Mapping) or hint is dict:
         if not isinstance(value, Mapping):
-            raise error(f"{where}: expected a table, found {value!r}")
+            raise error(f"{where}: expected a table, found {shown(value)}")
+        _require_few(value, "keys", where, error)
         return {
             str(key): _checked(arguments[1], item, f"{where}, {key}", error)
             for key, item in value.items()
@@ -148,7 +165,7 @@ def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -
         except OverflowError:
             raise error(f"{where}: expected a number, found one too large for a float") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise error(f"{where}: expected {_word(hint)}, found {value!r}")
+        raise error(f"{where}: expected {_word(hint)}, found {shown(value)}")
     return value
 
 
@@ -172,8 +189,12 @@ def _checked_tuple(
     if arguments == (int, int) and isinstance(value, int):
         value = (value, value)  # height and width: one number means a square
     if not isinstance(value, list | tuple):
-        raise error(f"{where}: expected a list, found {value!r}")
+        raise error(f"{where}: expected a list, found {shown(value)}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
+        if dataclasses.is_dataclass(arguments[0]):
+            _require_few(value, "entries", where, error)
+        if arguments[0] is str and all(type(item) is str for item in value):
+            return tuple(value)  # names of classes, of which there may be many
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
         raise error(f"{where}: expected {len(arguments)} values, found {len(value)}")
@@ -181,6 +202,11 @@ def _checked_tuple(
         _checked(argument, item, f"{where}[{index}]", error)
         for index, (argument, item) in enumerate(zip(arguments, value, strict=True))
     )
+
+
+def _require_few(value: typing.Sized, noun: str, where: str, error: type[MobileNetV2Error]) -> None:
+    if len(value) > MOST_RECORDS:
+        raise error(f"{where}: {len(value):,} {noun}; at most {MOST_RECORDS:,} are allowed")
 
 
 def _word(hint: type) -> str:
@@ -204,7 +230,7 @@ def check_bounds(record: Any, error: type[MobileNetV2Error]) -> None:
         if not all(_within(number, bounds) for number in numbers):
             finite = all(isinstance(number, int) or math.isfinite(number) for number in numbers)
             must = bounds_in_words(bounds) if finite else "a finite number"
-            raise error(f"{name} {value!r} must be {must}")
+            raise error(f"{name} {shown(value)} must be {must}")
 
 
 def bounds_in_words(bounds: str) -> str:

@@ -17,6 +17,7 @@ from mobilenetv2.spec.mapping import (
     check_types,
     from_mapping,
     short_repr,
+    shown,
     suggestion,
     to_mapping,
 )
@@ -27,11 +28,18 @@ Size = tuple[int, int]
 
 SMALLEST_SIZE = 32
 LARGEST_SIZE = 8192
+MOST_BLOCKS = 1_000
+"""Largest number of blocks; the paper's network has 17, the deepest published ResNet 1,001."""
+MOST_CLASSES = 100_000
+"""Largest number of classes; ImageNet's full hierarchy has 21,841."""
+MOST_PARAMETERS = 2**30
+"""Largest number of parameters, 4 GiB in float32; the paper's network has 3.5 million, and 567
+million at the largest width."""
 
 
 def _whole(name: str, value: object, least: int, most: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise SpecError(f"{name} {value!r} must be a whole number from {least} to {most}")
+        raise SpecError(f"{name} {shown(value)} must be a whole number from {least:,} to {most:,}")
 
 
 BlockKind = Literal["inverted", "separable", "bottleneck"]
@@ -253,7 +261,12 @@ class NetworkSpec:
             raise SpecError(f"width {self.width!r} must be above 0 and at most 16")
         if not self.stages:
             raise SpecError("stages is empty; a network needs at least one stage")
-        for name in ("classes", "input_channels", "stem_channels", "head_channels", "divisor"):
+        if (blocks := sum(stage.repeats for stage in self.stages)) > MOST_BLOCKS:
+            raise SpecError(
+                f"the stages have {blocks:,} blocks; at most {MOST_BLOCKS:,} are allowed"
+            )
+        _whole("classes", self.classes, least=1, most=MOST_CLASSES)
+        for name in ("input_channels", "stem_channels", "head_channels", "divisor"):
             _whole(name, getattr(self, name), least=1, most=10_000_000)
         if self.stem_stride not in (1, 2):
             raise SpecError(f"stem_stride {self.stem_stride!r} must be 1 or 2")

@@ -11,8 +11,8 @@ from importlib.resources import files
 from typing import Any, Literal, SupportsIndex
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr, to_mapping
-from mobilenetv2.spec.network import NetworkSpec, Outputs, Size
+from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr, shown, to_mapping
+from mobilenetv2.spec.network import MOST_CLASSES, NetworkSpec, Outputs, Size
 from mobilenetv2.text import visible
 
 FORMAT_VERSION = 1
@@ -64,7 +64,9 @@ class Preprocessing:
         for name in ("size", "resize"):
             value = getattr(self, name)
             if not all(1 <= side <= 8192 for side in value):
-                raise SpecError(f"preprocessing {name} {value!r} must be (height, width) in pixels")
+                raise SpecError(
+                    f"preprocessing {name} {shown(value)} must be (height, width) in pixels"
+                )
         if any(small > large for small, large in zip(self.size, self.resize, strict=True)):
             raise SpecError(
                 f"preprocessing resizes to {self.resize}, too small to crop {self.size} from"
@@ -190,12 +192,18 @@ class Labels:
             return cls.numbered(count)
         names = tuple(classes) if isinstance(classes, Iterable) else ()
         if isinstance(classes, str | Mapping) or not names or not all(map(_is_name, names)):
-            raise SpecError(f"classes {classes!r} must be a number, or a list of names")
+            raise SpecError(f"classes {shown(classes)} must be a number, or a list of names")
         return cls(tuple(map(str, names)))
 
     @classmethod
     def numbered(cls, classes: int, background: Literal["first", "last"] | None = None) -> "Labels":
-        """Return labels without meaning: 'class 0', 'class 1' ..."""
+        """Return labels without meaning: 'class 0', 'class 1' ...
+
+        Raises:
+            SpecError: there are more than :data:`~mobilenetv2.spec.network.MOST_CLASSES`.
+        """
+        if classes > MOST_CLASSES:
+            raise SpecError(f"{classes:,} classes; at most {MOST_CLASSES:,} are allowed")
         names = tuple(f"class {index}" for index in range(classes))
         return cls(names, (), {"first": 0, "last": classes - 1, None: None}[background])
 

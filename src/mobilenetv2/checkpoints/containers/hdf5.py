@@ -7,7 +7,6 @@ functions run only in a process of :mod:`~mobilenetv2.checkpoints.containers.rea
 
 import io
 import itertools
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2 import documents
 from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError, require
 
@@ -214,10 +214,7 @@ def parse_json(text: str, what: str) -> Any:
     Raises:
         WeightsError: the text is not JSON.
     """
-    try:
-        return json.loads(text, object_hook=_listed)
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(f"its {what} is not JSON ({error})") from None
+    return documents.parse_json(text, f"its {what}", WeightsError, constants=True, hook=_listed)
 
 
 def _listed(found: dict[str, Any]) -> Any:

@@ -4,7 +4,6 @@ A file is recognised by its first bytes, its members or its name. Nothing is unp
 only a bounded part is read. The table is data: docs/weights.md shows it, and a test compares both.
 """
 
-import json
 import re
 import struct
 import zipfile
@@ -14,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilenetv2.checkpoints.containers import bounds
+from mobilenetv2.documents import parse_table, read_json
+from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import open_file
 
 START = 64 * 1024
@@ -270,7 +271,7 @@ def recognise(path: Path) -> str | None:
     if start[4:8] == b"TFL3":
         looked_into = size <= bounds.LARGEST_GRAPH
         return "edge-tpu" if looked_into and b"edgetpu-custom-op" in _whole(path) else None
-    if found := _text(start, path, size):
+    if found := _text(start, path):
         return found
     if suffix == ".bin" and (path.with_suffix(".xml").is_file() or _ncnn_beside(path)):
         return "openvino-weights"
@@ -296,21 +297,19 @@ def _whole(path: Path) -> bytes:
         return file.read()
 
 
-def _text(start: bytes, path: Path, size: int) -> str | None:
+def _text(start: bytes, path: Path) -> str | None:
     text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
     if text[:1] in (b"{", b"["):
-        found = _json(path, size)
+        found = _json(path)
         if found is not None:
             return _kind_of_json(found)
     return next((key for pattern, key in TEXTS if pattern.match(text)), None)
 
 
-def _json(path: Path, size: int) -> Any:
-    if size > LARGEST_JSON:
-        return None
+def _json(path: Path) -> Any:
     try:
-        return json.loads(_whole(path).decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+        return read_json(path, WeightsError, constants=True)
+    except WeightsError:
         return None
 
 
@@ -383,10 +382,8 @@ def _safetensors_end(path: Path, start: bytes) -> int:
     if len(header) < length:
         return 8 + length
     try:
-        entries = json.loads(header.decode("utf-8"))
+        entries = parse_table(header, "", WeightsError)
         ends = [entry["data_offsets"][1] for name, entry in entries.items() if name[:2] != "__"]
         return 8 + length + max(map(int, ends), default=0)
-    except (
-        ValueError, OverflowError, TypeError, KeyError, IndexError, AttributeError, RecursionError,
-    ):  # fmt: skip
+    except (WeightsError, ValueError, OverflowError, TypeError, KeyError, IndexError):
         return 0

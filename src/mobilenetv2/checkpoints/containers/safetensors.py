@@ -4,7 +4,6 @@ The header is compared with the file's size before any array is read. The librar
 the same checks; this one adds limits, and holds only one array beside the result.
 """
 
-import json
 import math
 import struct
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from mobilenetv2.checkpoints.containers import Container, bounds
+from mobilenetv2.documents import parse_table
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import open_file
 
@@ -41,7 +41,7 @@ def _contents(file: BinaryIO, size: int, largest: int) -> Container:
     length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
     if length > min(bounds.LARGEST_JSON, size - 8):
         raise ValueError(f"a header of {length:,} bytes in a file of {size:,}")
-    header = _header(file.read(length))
+    header = parse_table(file.read(length), "its header", WeightsError)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise ValueError("its metadata is not a table of text")
@@ -64,22 +64,6 @@ def _contents(file: BinaryIO, size: int, largest: int) -> Container:
         arrays[name] = stored.reshape(shape)
     texts = {bounds.clean(key): bounds.clean(value) for key, value in metadata.items()}
     return Container(arrays, {"format": "safetensors", "metadata": texts})
-
-
-def _header(text: bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        table = dict(pairs)
-        if len(table) != len(pairs):
-            raise ValueError("a name occurs twice")
-        return table
-
-    try:
-        header = json.loads(text, object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"its header is not JSON: {error}") from None
-    if not isinstance(header, dict):
-        raise ValueError("its header is not a table")
-    return header
 
 
 def _entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
