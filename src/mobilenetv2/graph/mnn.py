@@ -33,7 +33,6 @@ SCHEMA: Schema = {
     "weightSize:uint - - scaleStorage:byte",
     "BinaryOp": "opType:int T:int=1 activationType:int",
     "Pool3D": "- - - type:byte padType:byte isGlobal:bool",
-    "Relu": "slope:float",
     "Relu6": "minValue:float maxValue:float=6",
     "Flatten": "axis:int endAxis:int",
     # What the buffer of ExtraInfo holds: the metadata of the ONNX graph.
@@ -43,18 +42,20 @@ SCHEMA: Schema = {
 """Parts of MNN's schema that its converter uses for such a network."""
 UNIONS: Unions = {
     "OpParameter": {
-        6: "BinaryOp", 9: "Convolution2D", 17: "Flatten", 21: "Input", 51: "Relu", 52: "Relu6",
+        6: "BinaryOp", 9: "Convolution2D", 17: "Flatten", 21: "Input", 52: "Relu6",
         66: "TensorConvertInfo", 79: "Pool3D",
     }
 }  # fmt: skip
+DEPTHWISE = "ConvolutionDepthwise"
+"""Operator of a convolution that has as many groups as inputs and outputs, also of a single one."""
 KINDS = {
     34: "Input", 129: "ConvertTensor", 12: "Convolution", 13: "ConvolutionDepthwise",
-    7: "BinaryOp", 69: "ReLU", 70: "ReLU6", 112: "Pooling3D", 28: "Flatten",
+    7: "BinaryOp", 70: "ReLU6", 112: "Pooling3D", 28: "Flatten",
 }  # fmt: skip
 """Operators by their numbers in the schema."""
 TABLES = {
     "ConvertTensor": "TensorConvertInfo", "Convolution": "Convolution2D",
-    "ConvolutionDepthwise": "Convolution2D", "ReLU": "Relu", "ReLU6": "Relu6",
+    "ConvolutionDepthwise": "Convolution2D", "ReLU6": "Relu6",
     "Pooling3D": "Pool3D",
 }  # fmt: skip
 """Tables of operators' fields, where they have another name than the operator."""
@@ -114,6 +115,8 @@ def _weighed(fields: dict[str, Any]) -> dict[str, Any]:
     if "quanParameter" not in fields:
         return fields
     weight, bias, quantised = (fields[name] for name in ("weight", "bias", "quanParameter"))
+    if fields["common"] is None:
+        raise ArtifactError("a convolution has no numbers")
     count: float = -1 if weight is None else len(weight)
     if quantised is not None:
         half = dict(quantised)
@@ -138,18 +141,19 @@ def steps(graph: Graph) -> list[Step]:
     for step in graph.operations:
         inputs = [numbers[name] for name in step.inputs]
         if isinstance(step, Conv):
-            kind = "ConvolutionDepthwise" if step.groups > 1 else "Convolution"
+            outputs, inside = len(real(step.weight)), step.weight.shape[1] * step.groups
+            kind = DEPTHWISE if outputs == inside == step.groups else "Convolution"
             last = add(kind, inputs, **_convolution(step))
         elif isinstance(step, Linear):
-            last = add("Convolution", inputs, **_linear(step))
+            kind = DEPTHWISE if step.weight.shape == (1, 1) else "Convolution"
+            last = add(kind, inputs, **_linear(step))
         elif isinstance(step, Pool):
             last = add("Pooling3D", inputs, type=POOLS[step.kind], padType=0, isGlobal=1)
         elif isinstance(step, Add):
-            last = add("BinaryOp", inputs, opType=ADD, T=FLOAT, activationType=0)
+            fused = int(step.activation == "relu")
+            last = add("BinaryOp", inputs, opType=ADD, T=FLOAT, activationType=fused)
             if step.activation == "relu6":
                 last = add("ReLU6", (last,), minValue=0.0, maxValue=6.0)
-            elif step.activation == "relu":
-                last = add("ReLU", (last,), slope=0.0)
         numbers[step.output] = last
     flat = add("Flatten", (numbers[LOGITS],), axis=1, endAxis=0)
     add("ConvertTensor", (flat,), source=NC4HW4, dest=NCHW)
