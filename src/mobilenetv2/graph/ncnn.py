@@ -48,7 +48,7 @@ ADD, NOTHING, RELU, CLIP = 0, 0, 1, 3
 SIX = ("0.0", "6.0")
 POOLS = {"max": 0, "average": 1}
 MARKS = {4: b"\0\0\0\0", 2: b"\x47\x6b\x30\x01"}
-"""What precedes weights in the .bin file, by the bytes of a weight."""
+"""Bytes before a layer's weights in the .bin file, by the width of a weight in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,8 @@ class Tables:
                     raise TablesError(f"an unknown part of {name}")
             elif kind in NUMBERS:
                 here = place(NUMBERS[kind].size)
-                found[title] = self._number(kind, here) if here else float(default or 0)
+                absent = float(default or 0) if kind in ("float", "double") else int(default or 0)
+                found[title] = self._number(kind, here) if here else absent
             elif kind in self.unions:
                 chosen, here = place(1), place(WORD)
                 number = self._number("ubyte", chosen) if chosen else 0
