@@ -16,9 +16,9 @@ from mobilenetv2.exporting.converted import write_mnn, write_ncnn
 from mobilenetv2.exporting.job import Options, reload
 from mobilenetv2.exporting.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS
+from mobilenetv2.graph.ncnn import layers
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.mnn import read_artifact
-from mobilenetv2.runtime.ncnn import layers
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -131,7 +131,7 @@ def test_ncnn_of_width_1_has_the_layers_that_people_expect(tmp_path: Path, paddi
     expected = reference(NetworkSpec(numerics=Numerics(padding)))
     out, half = tmp_path / "m.ncnn.param", tmp_path / "half.ncnn.param"
     write_ncnn(expected.config, expected.arrays, out, Options())
-    found = list(layers(out.read_bytes(), out))
+    found = list(layers(out.read_bytes()))
     kinds = Counter(layer.kind for layer in found)
     assert kinds == {
         "Input": 1, "Convolution": 35, "ConvolutionDepthWise": 17, "Split": 10, "BinaryOp": 10,

@@ -16,7 +16,7 @@ from mobilenetv2.exporting.converted import write_ncnn
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.ncnn import checksum, layers, read_artifact, weights_path
+from mobilenetv2.runtime.ncnn import checksum, read_artifact, weights_path
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -149,9 +149,9 @@ def hungry(graph: str) -> str:
         (lambda graph: graph.replace("Pooling ", "Memory "), "describes another network"),
         (lambda graph: graph.replace("BinaryOp ", "Convolution "), "describes another network"),
         (lambda graph: graph.replace(" 0=5 ", " 0=7 "), "describes another network"),
-        (lambda graph: graph.replace("7767517", "7767518"), r"not a graph of ncnn.*\(its head\)"),
+        (lambda graph: graph.replace("7767517", "7767518"), "not a graph of ncnn.* its head"),
         (lambda graph: graph.replace("0 1 in0", "0 1 in1"), "not a graph of ncnn"),
-        (lambda graph: graph[: graph.index("Pooling")], r"not a graph of ncnn.*\(its head\)"),
+        (lambda graph: graph[: graph.index("Pooling")], "not a graph of ncnn.* its head"),
         (lambda graph: graph.replace("1 1 in0", "1 9 in0"), "not a graph of ncnn"),
         (lambda graph: "", "not a graph of ncnn"),
     ],
@@ -167,14 +167,6 @@ def test_a_graph_that_would_take_what_is_not_there_is_refused(
 def test_an_unchanged_graph_stays_good_when_sealed_again(copy: Path) -> None:
     resealed(copy, lambda graph: graph)
     assert read_artifact(copy).config.spec == SPEC
-
-
-def test_layers_are_what_the_text_says() -> None:
-    graph = b"7767517\n2 2\nInput a 0 1 x\nPooling b 1 1 x y 0=1 4=1\n"
-    first, second = layers(graph, Path("m.param"))
-    assert (first.kind, first.takes, first.gives) == ("Input", (), ("x",))
-    assert (second.takes, second.gives) == (("x",), ("y",))
-    assert second.parameters == {"0": "1", "4": "1"}
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,17 @@ def lower_folded(config: ModelConfig, folded: Folded) -> Graph:
     return _Lowering(config, {name: (*pair, None) for name, pair in folded.items()}).graph()
 
 
+def lower_shapes(config: ModelConfig) -> Graph:
+    """Return the folded graph of a config alone; its weights are zeros that take no memory."""
+    network, nothing = resolve(config.spec), np.float32(0)
+    shapes = {layer.name: layer.weight_shape for layer in (*network.convolutions, *network.linears)}
+    folded = {
+        name: (np.broadcast_to(nothing, shape), np.broadcast_to(nothing, shape[:1]))
+        for name, shape in shapes.items()
+    }
+    return lower_folded(config, folded)
+
+
 Parameters = dict[str, tuple[NDArray, NDArray | None, BatchNorm | None]]
 """Weight, bias and BatchNorm (None if folded) by the name of the layer."""
 

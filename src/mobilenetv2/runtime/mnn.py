@@ -1,6 +1,7 @@
 """Engine MNN, a small runtime of Alibaba, and its files: a flatbuffer with a seal behind it.
 
-The graph has batch size 1.
+The graph has batch size 1. MNN checks neither a file's structure nor its numbers, and the seal does
+not keep a person from writing both anew, so the whole file is held against its config first.
 """
 
 import struct
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.graph.mnn import check
+from mobilenetv2.graph.steps import held_against_config
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
@@ -37,6 +40,8 @@ def read_artifact(path: Path) -> Artifact:
     # Other programs write another text there, or nothing.
     config = embedded_config(note if note.startswith("{") else None, path)
     seal.check(data, str(path))
+    with held_against_config(str(path)):
+        check(data, config)
     return Artifact(config, "mnn", data, str(path))
 
 

@@ -1,0 +1,143 @@
+"""Exported files of MNN, ncnn and ExecuTorch, mutated and sealed again as an attacker would.
+
+The mutations of ``fuzz.mutate`` damage bytes. Those here put a hostile number into one field of a
+file after the other: into every number of MNN's tables and lists, and every number of ncnn's text.
+"""
+
+import dataclasses
+import json
+import random
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from fuzz_target import Target
+
+from mobilenetv2.checkpoints.description import sidecar_path
+from mobilenetv2.exporting.job import Options, writer_of
+from mobilenetv2.formats import FORMATS
+from mobilenetv2.graph.mnn import SCHEMA, UNIONS
+from mobilenetv2.graph.tables import NUMBERS, Tables
+from mobilenetv2.model import seal
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.runtime.loading import load_model
+from mobilenetv2.runtime.ncnn import checksum, weights_path
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import ModelConfig, Origin
+
+SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
+HOSTILE = (2**31 - 1, -(2**31), -1, 0, 1, 2, 3, 2**30, 2**16, 255)
+WORDS = (*map(str, HOSTILE), "nan", "inf", "1e38", "4294967295", "0.5", "-0.0", "")
+"""Numbers in a text."""
+
+
+class Places(Tables):
+    """Reader that notes where each number of a flatbuffer is, and how it is stored."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data, SCHEMA, UNIONS)
+        self.found: list[tuple[int, str]] = []
+
+    def _number(self, kind: str, at: int) -> object:
+        self.found.append((at, kind))
+        return super()._number(kind, at)
+
+
+def places(data: bytes) -> list[tuple[int, str]]:
+    """Return the positions of all numbers, lengths and offsets of an MNN file, and their types."""
+    reader = Places(data)
+    reader.root("Net")
+    return sorted(set(reader.found))
+
+
+def with_number(data: bytes, at: int, kind: str, value: int) -> bytes:
+    """Return a file with another number in one place, cut to the bits of its type."""
+    form = NUMBERS[kind]
+    if kind in ("float", "double"):
+        raw = form.pack(float(value) if value != -1 else float("nan"))
+    else:
+        raw = (value % 256**form.size).to_bytes(form.size, "little")
+    return data[:at] + raw + data[at + form.size :]
+
+
+def hostile_table(data: bytes, seed: int) -> bytes:
+    """Put hostile numbers into one to three places of an MNN file."""
+    choice, found = random.Random(seed), places(data)
+    for _ in range(choice.randint(1, 3)):
+        data = with_number(data, *choice.choice(found), choice.choice(HOSTILE))
+    return data
+
+
+def hostile_text(data: bytes, seed: int) -> bytes:
+    """Put hostile numbers into one to three places of a text."""
+    choice, text = random.Random(seed), data.decode()
+    for _ in range(choice.randint(1, 3)):
+        one = choice.choice(list(re.finditer(r"-?\b\d+(\.\d+)?\b", text)))
+        text = text[: one.start()] + choice.choice(WORDS) + text[one.end() :]
+    return text.encode()
+
+
+def exported(name: str, folder: Path) -> Path:
+    """Return a small network's file in a format."""
+    config = dataclasses.replace(ModelConfig.default(SPEC), origin=Origin("fuzz"))
+    out = folder / name / f"m{FORMATS[name].suffix}"
+    out.parent.mkdir()
+    writer_of(FORMATS[name])(config, random_arrays(SPEC), out, Options())
+    return out
+
+
+def answers(path: Path) -> Callable[[], object]:
+    """Return a function that reads a file and answers a picture, as ``predict`` does."""
+    picture = np.zeros((1, *SPEC.size, 3), np.uint8)
+
+    def attempt() -> object:
+        found = load_model(path, threads=1)
+        logits = found.predict(np.resize(picture, (1, *found.config.spec.size, 3)))
+        if logits.shape != (1, SPEC.logits):
+            raise RuntimeError(f"an answer of another network: {logits.shape}")
+        return logits
+
+    return attempt
+
+
+def sealed(body: bytes) -> bytes:
+    """Return a body with its checksum behind it."""
+    return body + seal.digest(body).encode()
+
+
+def ncnn_sealed(path: Path) -> None:
+    """Write the checksum of ncnn's three files into the third, as they are."""
+    beside = sidecar_path(path)
+    try:
+        config = json.loads(beside.read_text("utf-8"))
+        digest = checksum(path.read_bytes(), weights_path(path).read_bytes(), json.dumps(config))
+        config["origin"]["sha256"] = digest
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return  # no longer a config
+    beside.write_text(json.dumps(config), "utf-8")
+
+
+def targets(folder: Path) -> Iterator[Target]:
+    """Yield the files of each engine whose packages are installed."""
+    if not FORMATS["mnn"].missing():
+        path = exported("mnn", folder)
+        yield Target("MNN", path, path.read_bytes()[: -seal.DIGITS], answers(path), sealed)
+    if not FORMATS["ncnn"].missing():
+        path = exported("ncnn", folder)
+        parts = {"graph": path, "weights": weights_path(path), "config": sidecar_path(path)}
+        kept = {file: file.read_bytes() for file in parts.values()}
+
+        def attempt() -> object:
+            ncnn_sealed(path)
+            try:
+                return answers(path)()
+            finally:
+                for file, content in kept.items():
+                    file.write_bytes(content)
+
+        for title, file in parts.items():
+            yield Target(f"ncnn, its {title}", file, kept[file], attempt)
+    if not FORMATS["executorch"].missing():
+        path = exported("executorch", folder)
+        yield Target("ExecuTorch", path, path.read_bytes()[: -seal.DIGITS], answers(path), sealed)
