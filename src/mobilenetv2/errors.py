@@ -12,9 +12,19 @@ from contextvars import ContextVar
 from types import ModuleType
 from typing import Any, cast, final
 
+from mobilenetv2 import text
+
 
 class MobileNetV2Error(Exception):
-    """Base of all errors whose cause is the input, not the program."""
+    """Base of all errors whose cause is the input, not the program.
+
+    Args:
+        message: the sentence, which may quote names from foreign files; what a terminal would obey
+            is replaced, and its length is bounded.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(text.message(str(message)))
 
 
 class SpecError(MobileNetV2Error):

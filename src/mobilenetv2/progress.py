@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from mobilenetv2.text import line
+
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -14,12 +16,14 @@ SECONDS_BETWEEN_UPDATES = 0.5
 """Seconds between two states of a bar in a notebook: each is a message to the browser."""
 
 
-def say(line: str) -> None:
+def say(sentence: str) -> None:
     """Print one line for the person watching, on stderr: stdout is for results.
+
+    What a terminal would obey is replaced, such as in a file's name.
 
     In a notebook it goes to stdout, for there lines on stderr look like errors.
     """
-    print(line, file=sys.stdout if notebook() else sys.stderr, flush=True)
+    print(line(sentence), file=sys.stdout if notebook() else sys.stderr, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Iterator[Item]:
@@ -30,6 +34,7 @@ def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Ite
         total: units of work in all.
         weight: units (photos, say) that each item stands for; the last item may have fewer.
     """
+    label = line(label)
     if shell := notebook():
         yield from _status(items, label, total, weight, shell)
     elif sys.stderr.isatty():
@@ -103,7 +108,7 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.description}"),
+        progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
         progress.TextColumn("{task.fields[rate]}/s"),

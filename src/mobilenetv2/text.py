@@ -3,10 +3,15 @@
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 SHOWN = 5
 """Maximum number of names that a sentence quotes."""
+LONGEST_NAME = 300
+"""Maximum number of characters of a name that a message shows; a file's name has at most 255."""
+MOST_TABLE_LINES = 100
+LONGEST_LINE = 9_000
+"""Maximum number of characters of a line: two paths of 4,096 characters and a sentence."""
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -27,7 +32,9 @@ def counted(count: int, noun: str) -> str:
 
 def quoted(names: Sequence[str]) -> str:
     """Return the first :data:`SHOWN` names in quotes: "'a', 'b' ..." if there are more."""
-    return ", ".join(map(repr, names[:SHOWN])) + (" ..." if len(names) > SHOWN else "")
+    return ", ".join(repr(shortened(name)) for name in names[:SHOWN]) + (
+        " ..." if len(names) > SHOWN else ""
+    )
 
 
 def listed(names: Sequence[str], most: int) -> str:
@@ -48,47 +55,167 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.1f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
 
 
-def visible(text: str) -> str:
-    """Replace control characters and unpaired surrogates, for HTML and terminals.
+_UNSAFE = (
+    "[\x00-\x1f\x7f-\x9f\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff"
+    "\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
+    # A joiner belongs between letters of Persian or Hindi and between parts of an emoji.
+    "|(?<![^\x00-\x7f])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f])"
+)
+"""Characters that a terminal obeys, that turn the direction of text, or that nobody sees."""
+_TABLE_LINE = r"\n(?=[-+!] |\.\.\. and )"
+"""Start of a line of a table of tensors, which may follow the sentence of a message."""
+_LONG_WORD = rf"[^\s/]{{{LONGEST_NAME + 1},}}"
 
-    Bytes of a file's name that are no text are shown as :func:`escaped` writes them.
+
+def visible(text: str) -> str:
+    """Replace what is no visible character with U+FFFD; line breaks and tabs stay.
+
+    Control characters, marks that turn the direction of text, invisible characters and separators
+    of lines are replaced. Bytes of a file's name that are no text are shown as :func:`escaped`
+    writes them.
     """
-    shown = _bytes_shown(text)
-    kept = (c if c.isprintable() or c in "\n\t" or ord(c) >= 0xA0 else "\ufffd" for c in shown)
-    return "".join(kept).encode("utf-8", "replace").decode("utf-8")
+    return re.sub(_UNSAFE, lambda found: _replaced(found[0]), encodable(text))
+
+
+def _replaced(character: str) -> str:
+    return character if character in "\n\t" else "\ufffd"
+
+
+def escaped_json(dumped: str) -> str:
+    """Return JSON of one line with JSON's own escapes for what a terminal would obey."""
+    import json
+
+    return re.sub(_UNSAFE, lambda found: json.dumps(found[0])[1:-1], dumped)
+
+
+def line(text: str, most: int = LONGEST_LINE) -> str:
+    """Return text as one line for a terminal: visible, and of bounded length.
+
+    A word that is longer than every name of a file is cut in the middle, so that both ends of the
+    sentence stay.
+
+    Args:
+        text: any text, also with names from foreign files.
+        most: maximum number of characters.
+    """
+    if len(text) > 4 * most:  # bounds the work, too
+        text = shortened(text, 4 * most)
+    shown = re.sub(_UNSAFE, "\ufffd", encodable(text))
+    shown = re.sub(_LONG_WORD, lambda found: shortened(found[0]), shown)
+    return shortened(shown, most)
+
+
+def message(text: str) -> str:
+    """Return an error's message: a :func:`line`, and behind it the lines of a table of tensors.
+
+    Such a line begins with '- ', '+ ' or '! ', so that no foreign name can begin another message.
+    """
+    return "\n".join(map(line, re.split(_TABLE_LINE, text, maxsplit=MOST_TABLE_LINES)))
+
+
+def shortened(text: str, most: int = LONGEST_NAME) -> str:
+    """Return text with its middle replaced by an ellipsis if it has too many characters.
+
+    Args:
+        text: a name, or a sentence.
+        most: maximum number of characters of the result, at least 3.
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 3
+    return f"{text[: most - 1 - end]}\u2026{text[-end:]}"
 
 
 def escaped(name: str | os.PathLike[str]) -> str:
     r"""Return a file's name as text that every file can hold, and from which it can be read back.
 
     A byte of a name that is not UTF-8 is written as ``\xe9``: a backslash, an x and two hexadecimal
-    digits in lower case. A backslash that would be read as such is written as ``\x5c``. All other
+    digits in lower case. Half of a UTF-16 pair, which Windows allows in a name, is written as
+    ``\ud83d``. A backslash that would be read as one of these is written as ``\x5c``. All other
     names stay as they are.
 
     Args:
-        name: a name as Python gives it, such bytes being unpaired surrogates.
+        name: a name as Python gives it, such bytes and halves being unpaired surrogates.
     """
-    text = re.sub(r"\\(?=x[0-9a-f]{2})", r"\\x5c", os.fspath(name))
-    return _bytes_shown(text)
+    return encodable(re.sub(r"\\(?=x[0-9a-f]{2}|ud[89a-f][0-9a-f]{2})", r"\\x5c", os.fspath(name)))
 
 
-def _bytes_shown(text: str) -> str:
-    return re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:02x}", text)
+def encodable(text: str) -> str:
+    """Return text whose unpaired surrogates are written as :func:`escaped` writes them."""
+
+    def written(found: re.Match[str]) -> str:
+        code = ord(found[0])
+        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+    return text if text.isascii() else re.sub("[\ud800-\udfff]", written, text)
 
 
 def unescaped(text: str) -> str:
     """Return the name that :func:`escaped` has written, as Python's functions take it."""
-    parts = re.split(r"\\x([0-9a-f]{2})", text)
-    data = [
-        bytes.fromhex(part) if place % 2 else part.encode("utf-8", "surrogateescape")
-        for place, part in enumerate(parts)
-    ]
-    return b"".join(data).decode("utf-8", "surrogateescape")
+    # Bytes in a row may be the parts of one letter.
+    parts = re.split(r"((?:\\x[0-9a-f]{2})+|\\ud[89a-f][0-9a-f]{2})", text)
+    for place, part in enumerate(parts):
+        if place % 2 and part.startswith("\\u"):
+            parts[place] = chr(int(part[2:], 16))
+        elif place % 2:
+            data = bytes.fromhex(part.replace("\\x", ""))
+            parts[place] = data.decode("utf-8", "surrogateescape")
+    return "".join(parts)
+
+
+_FORMULA = "'*[=+\\-@\t\r\n\uff0b\uff0d\uff1d\uff20]"
+"""Start of a cell that a spreadsheet may compute, or of one that :func:`csv_text` has marked."""
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table as CSV that a spreadsheet shows as it is, and computes nothing from.
+
+    A text that begins with ``=``, ``+``, ``-``, ``@`` (or their full-width forms), a tab or a line
+    break gets an apostrophe before it, also if there are apostrophes before that character.
+    Numbers stay numbers. :func:`csv_records` takes the apostrophe away again.
+
+    Args:
+        columns: names of the columns.
+        rows: cells of each row, texts or numbers.
+    """
+    import csv
+    import io
+
+    def written(cell: object) -> object:
+        if not isinstance(cell, str):
+            return cell
+        return encodable(f"'{cell}" if re.match(_FORMULA, cell) else cell)
+
+    def line_of(row: Iterable[object]) -> str:
+        buffer = io.StringIO()
+        # With "\n" as the end of a line, it would not quote a "\r" in a cell.
+        csv.writer(buffer, lineterminator="\r\n").writerow(map(written, row))
+        return buffer.getvalue().removesuffix("\r\n") + "\n"
+
+    return "".join(map(line_of, (columns, *rows)))
+
+
+def csv_records(text: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of a table that :func:`csv_text` has written, by the names of the columns.
+
+    A row that is too short has no entry for its last columns.
+
+    Raises:
+        csv.Error: a field is too long, or a quote is in a wrong place.
+    """
+    import csv
+    import io
+
+    reader = csv.reader(io.StringIO(text, newline=""))
+    columns = next(reader, [])
+    for row in filter(None, reader):
+        cells = (cell[1:] if cell[:1] == "'" and re.match(_FORMULA, cell) else cell for cell in row)
+        yield dict(zip(columns, cells, strict=False))
 
 
 def first_line(error: object) -> str:
     """Return the first line of an error's text; later lines of libraries' errors are internals."""
-    return str(error).strip().partition("\n")[0]
+    return line(str(error).strip().partition("\n")[0])
 
 
 def finite(value: float) -> float | None:

@@ -42,10 +42,14 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     rebased = Mock(side_effect=rebase_on)
     monkeypatch.setattr("mobilenetv2.training.initial_model.rebase_on", rebased)
     job = Job(str(photos), tmp_path / "run", folded, QUICK.changed(size=None))
-    origin = carry_out(job).config.origin
+    run = carry_out(job)
+    origin, photographed = run.config.origin, run.splits.train
     assert origin is not None
     assert re.fullmatch(r"BatchNorm rebased on \d+ views of training photos.", origin.note)
-    assert origin == Origin("x", note=origin.note, rebased_on="training photos")
+    step = f"Fine-tuned from x on {len(photographed)} photos of shapes (3 classes)."
+    assert origin == Origin(
+        "trained here", note=origin.note, rebased_on="training photos", history=(step,)
+    )
     (tmp_path / "run" / "summary.md").unlink()
     carry_out(replace(job, resume=True))
     carry_out(replace(job, weights=tmp_path / "run" / "best", output=tmp_path / "second"))

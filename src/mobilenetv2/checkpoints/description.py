@@ -17,7 +17,15 @@ from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.files import read_file, sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
-from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing, Resize
+from mobilenetv2.spec.records import (
+    MOST_STEPS,
+    TRAINED_HERE,
+    Labels,
+    ModelConfig,
+    Origin,
+    Preprocessing,
+    Resize,
+)
 
 METADATA = "the file's metadata"
 """Source of a normalisation that the file says, but does not compute."""
@@ -68,14 +76,18 @@ class Description:
     """True if BatchNorm is folded into the convolutions."""
     note: str = ""
     """Text for :attr:`spec.records.Origin.note`."""
+    history: tuple[str, ...] = ()
+    """Steps that made the weights, as :attr:`spec.records.Origin.history` has them."""
 
 
 def describe_config(config: ModelConfig) -> Description:
     """Return the description that a model's config contains."""
-    licence = config.origin.licence if config.origin else None
+    origin = config.origin or Origin(TRAINED_HERE)
+    before = () if origin.source == TRAINED_HERE else (f"Exported from {origin.source}.",)
     return Description(
-        config.spec, preprocessing=config.preprocessing, labels=config.labels, licence=licence,
-        metrics=config.metrics, assumed=config.origin.preprocessing if config.origin else "",
+        config.spec, preprocessing=config.preprocessing, labels=config.labels,
+        licence=origin.licence, metrics=config.metrics, assumed=origin.preprocessing,
+        history=(*before, *origin.history)[:MOST_STEPS],
     )  # fmt: skip
 
 

@@ -77,8 +77,11 @@ def express_in(
         origin = origin or Origin("trained here")
         origin = dataclasses.replace(origin, note=f"{origin.note} {notes[0]}".strip())
     notes += dialect.remarks(config)
+    # With other numerics, the measured figures are no longer true.
+    metrics = {} if others else config.metrics
     spec = theirs.replace(numerics=numerics, dropout=spec.dropout, background=spec.background)
-    return Written((), dataclasses.replace(config, spec=spec, origin=origin), tuple(notes))
+    written = dataclasses.replace(config, spec=spec, origin=origin, metrics=metrics)
+    return Written((), written, tuple(notes))
 
 
 def write_checkpoint(

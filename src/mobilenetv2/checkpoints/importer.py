@@ -40,7 +40,7 @@ from mobilenetv2.progress import say
 from mobilenetv2.spec.catalogue import known_file
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
-from mobilenetv2.text import listed
+from mobilenetv2.text import escaped, listed
 
 ONE_FILE = (*(FORMATS[name].ending for name in (*GRAPHS, "keras")), ".h5")
 """Endings of a whole network; the only such file of a folder is taken."""
@@ -193,12 +193,15 @@ def collect(
     dialect, sha256 = checkpoint.dialect, digest(weights)
     record, why = _fed(path, sha256, checkpoint, said, spec, options)
     origin = Origin(
-        path.name, sha256, dialect.name, options.licence or said.licence,
+        escaped(path.name), sha256, dialect.name, options.licence or said.licence,
         folded=said.folded or is_folded(arrays), note=checkpoint.note or said.note,
         untrained_classifier=untrained,
         preprocessing=why,
+        history=said.history,
     )  # fmt: skip
-    return ModelConfig(spec, record, labels, origin, dict(said.metrics))
+    # Figures hold for the network as it was measured: fed so, and with these answers.
+    as_measured = record == said.preprocessing and labels == said.labels and not untrained
+    return ModelConfig(spec, record, labels, origin, dict(said.metrics) if as_measured else {})
 
 
 def preprocessing_of(path: Path, options: ImportOptions) -> tuple[Preprocessing, str]:

@@ -6,9 +6,9 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import table
+from mobilenetv2.cli.main import table, tell
 from mobilenetv2.cli.parser import RUN_HELP, Parser
-from mobilenetv2.text import counted, visible
+from mobilenetv2.text import counted
 
 if TYPE_CHECKING:
     from mobilenetv2.auditing.audit import Audit
@@ -68,17 +68,17 @@ def show(found: Audit) -> None:
     several = len(seen.splits) > 1
     by_split = [seen.counts(split) for split in seen.splits if several]
     rows = [
-        (visible(seen.classes[label]), *(of[label] for of in by_split), counts[label])
+        (seen.classes[label], *(of[label] for of in by_split), counts[label])
         for label in sorted(range(len(counts)), key=lambda label: counts[label])
     ]
     names = seen.splits if several else ()
-    table(visible(seen.place), ("class", *names, "photos"), rows, rest="larger classes")
+    table(seen.place, ("class", *names, "photos"), rows, rest="larger classes")
     print(f"{counted(len(seen.photos), 'photo')}, {sum(counts):,} of them readable")
     for name, (least, median, most) in seen.sizes().items():
         digits = ".2f" if name == "aspect" else ",.0f"
         print(f"{name:7} {least:{digits}} to {most:{digits}}, median {median:{digits}}")
     if found.model and not found.suspicious:
-        print(f"no label contradicts the predictions of {visible(found.model)}")
+        tell(f"no label contradicts the predictions of {found.model}")
     for level, heading in LEVELS.items():
         here = [one for one in found.issues if one.level == level]
         if here:
@@ -91,12 +91,13 @@ def show(found: Audit) -> None:
 
 def show_issue(seen: Inspection, issue: Issue) -> None:
     """Print an issue, the advice, and the first few photos."""
-    print(f"\n{visible(issue.title)}")
-    print(f"  {visible(issue.advice)}")
+    print()
+    tell(issue.title)
+    tell(f"  {issue.advice}")
     for group in issue.groups[:SHOWN]:
         names = [named(seen, issue, place) for place in group[:SHOWN]]
         names += [f"{len(group) - SHOWN} more"] if len(group) > SHOWN else []
-        print(f"  - {' = '.join(names)}")
+        tell(f"  - {' = '.join(names)}")
     if len(issue.groups) > SHOWN:
         print(f"  ({len(issue.groups) - SHOWN:,} more; --json or --output has all)")
 
@@ -104,4 +105,4 @@ def show_issue(seen: Inspection, issue: Issue) -> None:
 def named(seen: Inspection, issue: Issue, place: int) -> str:
     """Return the name of a photo, with its note if it has one."""
     note = issue.notes.get(place)
-    return visible(seen.photos[place].name + (f": {note}" if note else "")).replace("\n", "\ufffd")
+    return seen.photos[place].name + (f": {note}" if note else "")

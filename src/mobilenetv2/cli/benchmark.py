@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.main import PARTLY_FAILED, table, tell
 from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, names
 from mobilenetv2.formats import INT8, PRECISIONS, RUNTIMES
 from mobilenetv2.progress import say
@@ -99,11 +99,11 @@ def show(found: Benchmark) -> None:
         f"{found.model} on {found.photos_from}, {found.threads} threads", columns, rows,
         texts=(0, 1, len(columns) - 1) if columns[-1] == "file" else (0, 1),
     )  # fmt: skip
-    print(f"measured on {sentence(found.machine)}")
+    tell(f"measured on {sentence(found.machine)}")
     print(
         "ms: median time of a batch; /s: images per second; same answer, "
         f"difference: compared with {found.reference}; memory: peak of the process; load: time "
         "to load the model"
     )
     if found.calibrated_on:
-        print(f"int8: calibrated on {found.calibrated_on}")
+        tell(f"int8: calibrated on {found.calibrated_on}")

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from mobilenetv2.cli.main import table
+from mobilenetv2.cli.main import table, tell
 from mobilenetv2.cli.parser import Parser, size
 
 EXAMPLES = """\
@@ -43,5 +43,5 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     table(found.title, COLUMNS, found.rows)
     for name, text in found.totals.items():
-        print(f"{name:15}  {text}")
+        tell(f"{name:15}  {text}")
     return 0

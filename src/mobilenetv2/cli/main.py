@@ -13,7 +13,7 @@ from typing import Any
 from mobilenetv2.cli.parser import make_parser, unquoted
 from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages
 from mobilenetv2.progress import say
-from mobilenetv2.text import listed, visible
+from mobilenetv2.text import escaped_json, line, listed, message
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses: wrong use, partial failure, Ctrl-C."""
@@ -61,8 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _fail(message: str) -> int:
-    print(f"mobilenetv2: error: {message}", file=sys.stderr)
+def _fail(reason: str) -> int:
+    print(f"mobilenetv2: error: {message(reason)}", file=sys.stderr)
     return MISTAKE
 
 
@@ -94,19 +94,24 @@ def choose_model(arguments: argparse.Namespace) -> Callable[[], None]:
 
 def json_line(value: object) -> str:
     """Return one line of JSON, with non-ASCII letters if stdout can encode them."""
-    line = json.dumps(value, ensure_ascii=False)
+    dumped = escaped_json(json.dumps(value, ensure_ascii=False))
     try:
-        line.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:  # such as a file name that is not UTF-8
+        dumped.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
         return json.dumps(value)
-    return line
+    return dumped
+
+
+def tell(sentence: str) -> None:
+    """Print one line on stdout; what a terminal would obey is replaced."""
+    print(line(sentence))
 
 
 def table(
     title: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]],
     texts: Sequence[int] = (0,), rest: str = "",
 ) -> None:  # fmt: skip
-    """Print a table on stdout; control characters are replaced.
+    """Print a table on stdout; what a terminal would obey is replaced.
 
     Args:
         title: title above the table, or None.
@@ -119,19 +124,17 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
-    made = Table(
-        title=visible(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD
-    )
+    made = Table(title=line(title) if title else title, title_justify="left", box=box.SIMPLE_HEAD)
     for index, column in enumerate(columns):
         # In a narrow terminal, texts wrap and numbers do not.
         text = index in texts
         made.add_column(
-            column, justify="left" if text else "right", no_wrap=not text, overflow="fold"
+            line(column), justify="left" if text else "right", no_wrap=not text, overflow="fold"
         )
     for row in rows[:MOST_ROWS] if rest else rows:
-        made.add_row(*(visible(str(cell)) for cell in row))
+        made.add_row(*(line(str(cell)) for cell in row))
     # Without a terminal there is no width limit, and a long path must not be cut off.
     width = None if sys.stdout.isatty() else 100_000
-    Console(width=width, highlight=False, markup=False).print(made)
+    Console(width=width, highlight=False, markup=False, emoji=False).print(made)
     if rest and len(rows) > MOST_ROWS:
         print(f"({len(rows) - MOST_ROWS} {rest} are not shown; --json has all)")

@@ -17,7 +17,7 @@ from typing import Any
 from mobilenetv2 import __version__
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.formats import ALIASES, ENGINES, GRAPH_ENDINGS, GRAPHS, INT8
-from mobilenetv2.text import nearest
+from mobilenetv2.text import line, nearest
 
 EXAMPLES = """\
 examples with built-in data:
@@ -198,7 +198,8 @@ class Parser(argparse.ArgumentParser):
             if near:
                 message = f"{message.partition(' (choose')[0]}; did you mean {near[0]!r}?"
         hint = unquoted(self._words)
-        self.exit(2, f"mobilenetv2: error: {message}{hint}; see '{self.prog} --help'\n")
+        sentence = line(f"{message}{hint}; see '{self.prog} --help'")
+        self.exit(2, f"mobilenetv2: error: {sentence}\n")
 
 
 def unquoted(words: Sequence[str]) -> str:

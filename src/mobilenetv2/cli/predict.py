@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import sys
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.cli.main import PARTLY_FAILED, choose_model, json_line, table
+from mobilenetv2.cli.main import PARTLY_FAILED, choose_model, json_line, table, tell
 from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
-from mobilenetv2.text import visible
+from mobilenetv2.text import csv_text, line
 
 EXAMPLES = """\
   mobilenetv2 predict cat.jpg
@@ -75,14 +72,14 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
     if features:
         for row in rows:
             if "error" in row:
-                print(visible(f"{row['image']} error: {row['error']}"))
+                tell(f"{row['image']} error: {row['error']}")
             else:
-                print(visible(row["image"]), *(f"{value:.5g}" for value in row["features"]))
+                print(line(row["image"]), *(f"{value:.5g}" for value in row["features"]))
         return
     lines: list[tuple[str, str, str]] = []
     for row in rows:
         if "error" in row:
-            why = row["error"].removeprefix(f"{row['image']}: ")
+            why = row["error"].removeprefix(f"{line(row['image'])}: ")
             lines.append((row["image"], "", f"error: {why}"))
             continue
         if not row["predictions"]:
@@ -95,23 +92,21 @@ def show(rows: list[dict[str, Any]], features: bool) -> None:
 
 def write_csv(rows: list[dict[str, Any]], path: Path, features: bool) -> None:
     """Write a row for each answer (image, rank, index, label, probability, error), or features."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    cells: list[list[object]] = []
     if features:
         width = max((len(row.get("features", [])) for row in rows), default=0)
-        writer.writerow(["image", "error", *(f"feature_{index}" for index in range(width))])
+        columns = ["image", "error", *(f"feature_{index}" for index in range(width))]
         for row in rows:
-            writer.writerow([row["image"], row.get("error", ""), *row.get("features", [])])
+            cells.append([row["image"], row.get("error", ""), *row.get("features", [])])
     else:
-        writer.writerow(["image", "rank", "index", "label", "probability", "error"])
+        columns = ["image", "rank", "index", "label", "probability", "error"]
         for row in rows:
             if "error" in row:
-                writer.writerow([row["image"], "", "", "", "", row["error"]])
+                cells.append([row["image"], "", "", "", "", row["error"]])
             elif not row["predictions"]:
-                writer.writerow([row["image"], *[""] * 5])
+                cells.append([row["image"], *[""] * 5])
             for rank, guess in enumerate(row.get("predictions", ()), 1):
-                cells = [guess["index"], guess["label"], guess["probability"]]
-                writer.writerow([row["image"], rank, *cells, ""])
-    # A file name may not be valid text, so that bytes outside UTF-8 are escaped.
-    write_atomically(path, buffer.getvalue().encode("utf-8", "backslashreplace"))
-    print(f"wrote {path}", file=sys.stderr)
+                answer = [guess["index"], guess["label"], guess["probability"]]
+                cells.append([row["image"], rank, *answer, ""])
+    write_atomically(path, csv_text(columns, cells))
+    say(f"wrote {path}")

@@ -3,13 +3,13 @@
 import argparse
 import json
 import shlex
-import sys
 
 from mobilenetv2.cli.main import INTERRUPTED
 from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser
 from mobilenetv2.errors import Stopped
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
+from mobilenetv2.text import visible
 
 EXAMPLES = """\
   mobilenetv2 train digits
@@ -101,6 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(run.to_dict()))
     else:
         shown = (line for line in run.summary.splitlines() if not line.startswith("!["))
-        print("\n".join(shown).strip())
-        print(f"\nmodel folder: {run.best}\nreport: {run.report}", file=sys.stderr)
+        print(visible("\n".join(shown).strip()))
+        for fact in ("", f"model folder: {run.best}", f"report: {run.report}"):
+            say(fact)
     return 0

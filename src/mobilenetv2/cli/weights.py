@@ -2,12 +2,11 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import table
+from mobilenetv2.cli.main import table, tell
 from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
 from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.progress import say
@@ -129,9 +128,9 @@ def fetch(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps(fetched.to_dict()))
         return
-    print(f"{'path':8} {fetched.path}")
+    tell(f"{'path':8} {fetched.path}")
     print(f"{'sha-256':8} {fetched.sha256}")
-    print(f"{'checked':8} {fetched.checked}")
+    tell(f"{'checked':8} {fetched.checked}")
     if fetched.cached:
         say("found in the cache")
 
@@ -218,15 +217,16 @@ def show_imported(imported: "Imported", out: Path) -> None:
     """Print the imported network's facts, one a line."""
     config = imported.config
     for key, value in imported.to_dict().items():
-        print(f"{key.replace('_', ' '):14} {value:,}" if key in ("parameters", "multiply_adds")
-              else f"{key:14} {value}")  # fmt: skip
+        tell(f"{key.replace('_', ' '):14} {value:,}" if key in ("parameters", "multiply_adds")
+             else f"{key:14} {value}")  # fmt: skip
     more = " ..." if len(config.labels) > 4 else ""
-    print(f"{'labels':14} {', '.join(config.labels.names[:4])}{more}")
+    tell(f"{'labels':14} {', '.join(config.labels.names[:4])}{more}")
     if config.labels.names[:1] == ("class 0",):
         say("the file has no class names; to add them, give --labels FILE")
     if config.origin and config.origin.note:
         say(config.origin.note)
-    say(f"\nmodel folder: {out}")
+    say("")
+    say(f"model folder: {out}")
 
 
 def _add_export(parser: Parser) -> None:
@@ -275,9 +275,9 @@ def export_file(arguments: argparse.Namespace) -> None:
         print(json.dumps(made.to_dict()))
         return
     for path in made.paths:
-        print(path)
+        tell(str(path))
     if made.effect:
-        print(f"numerics ignored: {made.effect}", file=sys.stderr)
+        say(f"numerics ignored: {made.effect}")
 
 
 ACTIONS: dict[str, tuple[str, Callable[[Parser], None], Callable[[argparse.Namespace], None]]] = {

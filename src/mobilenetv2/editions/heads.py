@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from mobilenetv2.errors import SpecError
+from mobilenetv2.model.initialisation import reclassified
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec, Outputs
 from mobilenetv2.spec.records import Labels, ModelConfig
@@ -165,9 +166,8 @@ def head_config(config: ModelConfig, spec: NetworkSpec, named: bool) -> ModelCon
     same = named and len(config.labels) == spec.classes
     background = config.spec.background if same else None
     labels = config.labels if same else Labels.numbered(spec.classes)
-    metrics = config.metrics if same else {}
-    spec = spec.replace(background=background)
-    return dataclasses.replace(config, spec=spec, labels=labels, metrics=metrics)
+    spec, origin = spec.replace(background=background), reclassified(config, spec.classes)
+    return dataclasses.replace(config, spec=spec, labels=labels, metrics={}, origin=origin)
 
 
 def dropouts(spec: NetworkSpec) -> list[float]:

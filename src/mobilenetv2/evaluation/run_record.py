@@ -1,7 +1,6 @@
 """Records of the run folder around a model: its epochs, recipe and training photos."""
 
 import csv
-import io
 import json
 import math
 import tomllib
@@ -15,7 +14,7 @@ from mobilenetv2.data.dataset import Dataset, Split, same_split
 from mobilenetv2.data.layout import ALL
 from mobilenetv2.errors import DataError, RunError, argument
 from mobilenetv2.progress import say
-from mobilenetv2.text import unescaped
+from mobilenetv2.text import csv_records, unescaped
 
 RECIPE, METRICS, SPLIT, START = "recipe.toml", "metrics.csv", "split.csv", "start.json"
 COLUMNS = (
@@ -109,7 +108,7 @@ def _read_part(path: Path, parse: Callable[[str], Found], otherwise: Found) -> F
 
 def _rows(text: str) -> tuple[dict[str, float], ...]:
     rows = []
-    for line in _table(text):
+    for line in csv_records(text):
         row = {name: float(line[name]) for name in COLUMNS}
         if any(abs(value) > LARGEST_FIGURE for value in row.values()):
             raise ValueError("a figure that is none")
@@ -117,10 +116,6 @@ def _rows(text: str) -> tuple[dict[str, float], ...]:
             raise ValueError("an epoch without figures")
         rows.append(row | {"seconds": float(line.get("seconds") or 0)})
     return tuple(rows)
-
-
-def _table(text: str) -> "csv.DictReader[str]":
-    return csv.DictReader(io.StringIO(text, newline=""))
 
 
 def _recipe(text: str) -> dict[str, str]:
@@ -151,10 +146,8 @@ def _started(text: str) -> dict[str, str]:
 
 def _parts(text: str) -> dict[str, dict[str, int]]:
     counts: dict[str, Counter[str]] = {}
-    for row in _table(text):
+    for row in csv_records(text):
         part, class_ = row["split"], row["class"]
-        if part is None or class_ is None:
-            raise ValueError("a line too short")
         counts.setdefault(part, Counter())[class_] += 1
     return {name: dict(classes) for name, classes in counts.items()}
 
@@ -257,6 +250,6 @@ def read_split(path: Path) -> dict[str, str]:
     """Return the split of each photo in a ``split.csv``; raise RunError if it is not valid."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row["photo"]: row["split"] for row in csv.DictReader(file)}
+            return {row["photo"]: row["split"] for row in csv_records(file.read())}
     except (KeyError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: not a table of split, class and photo ({error})") from None

@@ -1,10 +1,13 @@
 """Model card: ``config.json`` in words, for people and for model hubs."""
 
+import html
+import re
 from pathlib import Path
 
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.text import line
 
 KINDS = {
     "inverted": "MobileNetV2",
@@ -30,6 +33,23 @@ RECIPE = "recipe.toml"
 """Name of a file that only a run folder has."""
 OF_A_RUN = ("best", "last")
 """Names of the model folders in a run folder; the run folder has the user's name for the model."""
+
+
+LICENCE = re.compile(r"(?!(?:y|yes|n|no|on|off|true|false|null)$)[a-z][a-z0-9.+-]{0,63}")
+"""Name of a licence that a hub's header can hold, and that YAML reads as a text."""
+_MARKUP = re.compile(r"([\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_])|^[#+=-])|^(\d+)(?=[.)])")
+_ADDRESS = re.compile(r"(?i)\b(https?|ftp)(?=://)|\b(www)(?=\.)|(?<=\S)(?=@)")
+
+
+def markdown(text: str) -> str:
+    """Return text from a file as Markdown that shows it as it is: one line, nothing to click.
+
+    Characters that Markdown or HTML would read as markup are escaped, and addresses of the web are
+    taken apart by an empty comment, so that no site makes links of them.
+    """
+    shown = _MARKUP.sub(lambda found: f"{found[2]}\\" if found[2] else f"\\{found[1]}", line(text))
+    shown = html.escape(shown, quote=False)
+    return _ADDRESS.sub(lambda found: f"{found[0]}<!-- -->", shown)
 
 
 def title(folder: Path) -> str:
@@ -66,15 +86,16 @@ def card(config: ModelConfig, name: str) -> str:
     """
     spec, preprocessing, origin = config.spec, config.preprocessing, config.origin
     licence = (origin.licence if origin else None) or "unknown"
+    known = licence != "unknown" and LICENCE.fullmatch(licence.lower())
     features = origin is not None and origin.untrained_classifier
     lines = [
         "---",
         "library_name: mobilenetv2",
         f"pipeline_tag: image-{'feature-extraction' if features else 'classification'}",
-        f"license: {'other' if licence == 'unknown' else licence.lower()}",
+        f"license: {licence.lower() if known else 'other'}",
         "---",
         "",
-        f"# {name}",
+        f"# {markdown(name)}",
         "",
         f"A {kind(spec)} of width {spec.width:g} for {spec.size[0]} x {spec.size[1]} pixels and "
         f"{spec.classes} classes: {parameters(spec):,} parameters, "
@@ -88,7 +109,7 @@ def card(config: ModelConfig, name: str) -> str:
         f"Padding is '{spec.numerics.padding}', BatchNorm's epsilon {spec.numerics.epsilon:g}.",
         "",
         *(
-            [f"The import chose so: {origin.preprocessing}", ""]
+            [f"The import chose so: {markdown(origin.preprocessing)}", ""]
             if origin and origin.preprocessing
             else []
         ),
@@ -100,16 +121,20 @@ def card(config: ModelConfig, name: str) -> str:
     if config.metrics:
         lines += ["## Measured", "", "| figure | value |", "|---|---|"]
         lines += [
-            f"| {key} | {_figure(key, value)} |"
+            f"| {markdown(key)} | {_figure(key, value)} |"
             for key, value in config.metrics.items()
             if spec.classes > 5 or not key.endswith(TOP5)  # five of five are always enough
         ]
         lines.append("")
     if origin:
-        lines += ["## Where it comes from", "", f"Source: {origin.source}"]
-        lines += [f"SHA-256 of the source: {origin.sha256}"] if origin.sha256 else []
-        lines += [f"Dialect: {origin.dialect}"] if origin.dialect else []
-        lines += [f"Licence: {licence}", *([origin.note] if origin.note else []), ""]
+        lines += ["## Where it comes from", "", f"Source: {markdown(origin.source)}"]
+        lines += [f"SHA-256 of the source: {markdown(origin.sha256)}"] if origin.sha256 else []
+        lines += [f"Dialect: {markdown(origin.dialect)}"] if origin.dialect else []
+        lines += [f"Licence: {markdown(licence)}"]
+        lines += [*([markdown(origin.note)] if origin.note else []), ""]
+        if origin.history:
+            lines += ["How its weights came about, the latest step first:", ""]
+            lines += [*(f"- {markdown(step)}" for step in origin.history), ""]
     option = " --features" if features else ""
     lines += ["## Use", "", f"    mobilenetv2 predict PHOTO --model THIS_FOLDER{option}", ""]
     return "\n".join(lines)
@@ -140,7 +165,9 @@ def _answers(config: ModelConfig) -> str:
             "until it is trained on photos with `mobilenetv2 train PHOTOS --weights THIS_FOLDER`."
         )
     names = config.labels.names
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    shown = ", ".join(map(markdown, names[:20])) + (
+        f" and {len(names) - 20} more" if len(names) > 20 else ""
+    )
     given = "One logit for" if config.spec.logits < len(names) else "Logits of"
     text = f"{given} {len(names)} classes: {shown}."
     if config.labels.background is not None:

@@ -21,6 +21,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.names import Shapes, parameter_shapes
 from mobilenetv2.spec.network import ClassifierSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Origin
+from mobilenetv2.text import counted
 
 Initialisation = Literal["torchvision", "paper"]
 SLIM_DEVIATION = 0.09
@@ -113,12 +114,18 @@ def with_classes(
         classes=len(labels), background=labels.background_place, classifier=head
     )
     return dataclasses.replace(
-        config, spec=spec, labels=labels, metrics={}, origin=answering(config.origin)
+        config, spec=spec, labels=labels, metrics={}, origin=reclassified(config, len(labels))
     )
 
 
-def answering(origin: Origin | None) -> Origin | None:
-    """Return the origin of a network whose classifier is its user's: trained, or to be trained."""
-    if origin is None or not origin.untrained_classifier:
-        return origin
-    return dataclasses.replace(origin, untrained_classifier=False)
+def reclassified(config: ModelConfig, classes: int) -> Origin | None:
+    """Return the origin of a network whose classifier is its user's: trained, or to be trained.
+
+    Args:
+        config: the config before.
+        classes: number of the new classes.
+    """
+    if config.origin is None:
+        return None
+    step = f"New classifier for {counted(classes, 'class')} on the other layers of {config.name}."
+    return config.origin.followed_by(step)

@@ -16,6 +16,7 @@ from mobilenetv2.model.card import card, title
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
+from mobilenetv2.text import line
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FILES = frozenset({CONFIG, WEIGHTS, CARD})
@@ -97,7 +98,9 @@ def load_config(folder: Path) -> ModelConfig:
         resolve(config.spec)  # raises if such a network is impossible
     except SpecError as error:
         message = str(error)
-        raise WeightsError(message if str(path) in message else f"{path}: {message}") from None
+        raise WeightsError(
+            message if line(str(path)) in message else f"{path}: {message}"
+        ) from None
     return config
 
 

@@ -224,12 +224,15 @@ def save(
 
 def _labelled(config: ModelConfig, labels: Labels) -> ModelConfig:
     """Return the config with new labels for the same outputs."""
-    from mobilenetv2.model.initialisation import answering
+    from mobilenetv2.model.initialisation import reclassified
 
     spec = config.spec
     if len(labels) != spec.classes:
         raise SpecError(f"{len(labels)} classes for a network of {spec.classes} outputs")
     if labels.background is None:
         labels = dataclasses.replace(labels, background=config.labels.background)
+    if labels.names == config.labels.names:
+        return dataclasses.replace(config, labels=labels)
     # Who names the outputs has trained them.
-    return dataclasses.replace(config, labels=labels, origin=answering(config.origin))
+    origin = reclassified(config, len(labels))
+    return dataclasses.replace(config, labels=labels, origin=origin, metrics={})

@@ -34,7 +34,7 @@ from mobilenetv2.quantization.post_training import Settings
 from mobilenetv2.quantization.scheme import Scheme
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.spec.records import MOST_STEPS, TRAINED_HERE, ModelConfig, Origin
 from mobilenetv2.text import several
 
 METHODS = ("min-max", "percentile", "mse", "entropy", NNCF)
@@ -154,6 +154,8 @@ def quantize(
         ranges: Method = "mse" if method == "nncf" else method
         settings = Settings(ranges, equalise, bias_correction, not per_tensor, weight_bits)
         say(f"calibrating on {photos.source}")
+        # The figures are those of the float model; the judgement beside the file has its own.
+        config = dataclasses.replace(config, metrics={}, origin=_quantised(config.origin, train))
         scheme = post_training.quantise(config, arrays, photos.pictures, settings)
         if train:
             scheme = _trained(scheme, arrays, photos, outputs, epochs)
@@ -169,6 +171,13 @@ def quantize(
         if sensitivity:
             _draw_sensitivity(config, arrays, photos, settings, Path(out))
         return require_kept(outcomes)
+
+
+def _quantised(origin: Origin | None, trained: bool) -> Origin:
+    origin = origin or Origin(TRAINED_HERE)
+    how = " with training" if trained else ""
+    history = (f"Quantized to int8{how}.", *origin.history)[:MOST_STEPS]
+    return dataclasses.replace(origin, history=history)
 
 
 def _require_fitting(

@@ -142,7 +142,7 @@ class Unreadable:
 
     def to_dict(self, most: int | None = None) -> dict[str, object]:
         """Return plain values for JSON, as a line of ``mobilenetv2 predict --json``."""
-        return {"image": _text(self.photo), "error": escaped(str(self.error))}
+        return {"image": _text(self.photo), "error": str(self.error)}
 
     def __repr__(self) -> str:
         return f"Unreadable({self.error})"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mobilenetv2.errors import MobileNetV2Error, SpecError
-from mobilenetv2.text import nearest
+from mobilenetv2.text import encodable, nearest
 
 Record = TypeVar("Record")
 
@@ -166,7 +166,7 @@ def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -
             raise error(f"{where}: expected a number, found one too large for a float") from None
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
         raise error(f"{where}: expected {_word(hint)}, found {shown(value)}")
-    return value
+    return encodable(value) if isinstance(value, str) else value
 
 
 def _checked_union(

@@ -13,7 +13,7 @@ from typing import Any, Literal, SupportsIndex
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr, shown, to_mapping
 from mobilenetv2.spec.network import MOST_CLASSES, NetworkSpec, Outputs, Size
-from mobilenetv2.text import visible
+from mobilenetv2.text import counted, encodable, visible
 
 FORMAT_VERSION = 1
 Interpolation = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
@@ -147,6 +147,8 @@ class Labels:
     """Index of the class that means 'none of these', if there is one."""
 
     def __post_init__(self) -> None:
+        if any(not name.isascii() for name in self.names):
+            object.__setattr__(self, "names", tuple(map(encodable, self.names)))
         if self.wordnet and len(self.wordnet) != len(self.names):
             raise SpecError(
                 f"labels have {len(self.names)} names but {len(self.wordnet)} WordNet ids"
@@ -235,12 +237,17 @@ Resize = Literal["stretch", "cover", "none"]
 RebasedOn = Literal["", "built-in photos", "given photos", "training photos"]
 
 
+TRAINED_HERE = "trained here"
+MOST_STEPS = 16
+"""Maximum number of steps of a history."""
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Source of the weights, and what was done to them on import."""
 
     source: str
-    """File name, catalogue name, or 'trained here'."""
+    """File name, catalogue name, or :data:`TRAINED_HERE`."""
     sha256: str | None = None
     dialect: str | None = None
     licence: str | None = None
@@ -260,9 +267,26 @@ class Origin:
     """Sentence on how the import chose the preprocessing; '' if the file's own config said it."""
     untrained_classifier: bool = False
     """True if the file had no classifier, so that the network gives features, not classes."""
+    history: tuple[str, ...] = ()
+    """Steps that made these weights, a sentence each, the latest first."""
+
+    def __post_init__(self) -> None:
+        for name in ("source", "note", "preprocessing"):
+            object.__setattr__(self, name, encodable(getattr(self, name)))
 
     def __repr__(self) -> str:
         return short_repr(self, sha256=f"'{(self.sha256 or '')[:12]}...'", note="")
+
+    def followed_by(self, step: str) -> "Origin":
+        """Return the origin of a network that a step has made of this one.
+
+        What was true of the old network alone is left out: its file and checksum, its note, how its
+        import chose the preprocessing, and that its classifier was untrained.
+        """
+        return Origin(
+            TRAINED_HERE, licence=self.licence, folded=self.folded, rebased_on=self.rebased_on,
+            history=(step, *self.history)[:MOST_STEPS],
+        )  # fmt: skip
 
     @property
     def needs_own_photos(self) -> bool:
@@ -329,6 +353,13 @@ class ModelConfig:
     def outputs(self) -> Outputs:
         """Meaning of the outputs."""
         return self.spec.classifier.outputs
+
+    @property
+    def name(self) -> str:
+        """Name of the network in the history of another one."""
+        if self.origin is not None and self.origin.source != TRAINED_HERE:
+            return self.origin.source
+        return f"a network of {counted(self.classes, 'class')}"
 
     @property
     def output_names(self) -> tuple[str, ...]:

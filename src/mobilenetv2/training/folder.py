@@ -3,13 +3,11 @@
 Every file is written atomically, so that a run that is killed at any moment can be resumed.
 """
 
-import csv
 import errno
-import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
@@ -26,7 +24,7 @@ from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import escaped
+from mobilenetv2.text import csv_text, escaped
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import parse_recipe, recipe_toml
 from mobilenetv2.training.steps import State, TrainedEdition
@@ -83,7 +81,7 @@ class RunFolder:
         The validation loss is always the temperature-scaled one, even without ``calibrate``.
         """
         table = [{k: f"{row[k]:.6g}" for k in COLUMNS} for row in rows]
-        write_atomically(self.path / METRICS, _csv(COLUMNS, [row.values() for row in table]))
+        write_atomically(self.path / METRICS, csv_text(COLUMNS, [row.values() for row in table]))
         if rows:
             plots.curves(rows, self.path / "curves.png")
 
@@ -139,7 +137,7 @@ class RunFolder:
         rows = [(s.name, s.classes[photo.label], photo.name) for s in splits for photo in s.photos]
         try:
             write_atomically(self.recipe, recipe_toml(recipe))
-            write_atomically(self.split, _csv(("split", "class", "photo"), rows))
+            write_atomically(self.split, csv_text(("split", "class", "photo"), rows))
             write_atomically(self.start, json.dumps(started, indent=2) + "\n")
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
@@ -313,11 +311,3 @@ class Checkpoint:
             return cls(**parts, **facts)
         except Exception as error:  # of the file format, of JSON, of keys, of values
             raise RunError(f"{path}: cannot be resumed from ({error})") from None
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue()

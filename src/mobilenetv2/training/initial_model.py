@@ -23,13 +23,15 @@ from mobilenetv2.evaluation.predictions import Predictions, predict_split
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.card import title
 from mobilenetv2.model.initialisation import initialise, replace_classifier
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Outputs
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.spec.records import TRAINED_HERE, Labels, ModelConfig, Origin, Preprocessing
+from mobilenetv2.text import counted, escaped
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.splits import sample
@@ -46,6 +48,8 @@ def initial_model(
     weights: Path | None, recipe: Recipe, classes: tuple[str, ...]
 ) -> tuple[ModelConfig, Arrays]:
     """Return given weights with a new classifier, or a network from scratch.
+
+    The config's origin is that of the weights; :func:`trained_origin` makes the run's of it.
 
     Raises:
         RecipeError: the recipe's classifier does not suit the classes, or cannot be fitted alone.
@@ -71,14 +75,14 @@ def initial_model(
         seen = Preprocessing.default(spec)
         if recipe.data.view == "largest":
             seen = seen.largest()
-        config = ModelConfig(spec, seen, labels, Origin("trained here"))
+        config = ModelConfig(spec, seen, labels, Origin(TRAINED_HERE))
         return config, untrained(spec, recipe)
     config, given = store.load(weights)
+    origin = config.origin
     size = network.size or config.spec.size
     seen = config.preprocessing.at(size)
     config = dataclasses.replace(
         config,
-        origin=_trained_here(config.origin),
         spec=config.spec.replace(size=size),
         preprocessing=seen.largest() if recipe.data.view == "largest" else seen,
     )
@@ -94,18 +98,25 @@ def initial_model(
             f"{recipe_key('trained', 'all')} or {recipe_key('trained', 'later')}, or leave "
             "classifier.hidden out"
         )
-    return config, arrays
+    return dataclasses.replace(config, origin=origin), arrays
 
 
-TRAINED = "Trained by 'mobilenetv2 train' on photos of these classes. About the initial weights:"
+def trained_origin(config: ModelConfig, weights: Path | None, photos: int, data: str) -> Origin:
+    """Return the origin of the network that a run trains.
 
-
-def _trained_here(origin: Origin | None) -> Origin | None:
-    """Return the origin of initial weights as that of the trained model: its note says whose it
-    is."""
-    if origin is None or not origin.note or origin.note.startswith(TRAINED):
-        return origin
-    return dataclasses.replace(origin, note=f"{TRAINED} {origin.note}")
+    Args:
+        config: as :func:`initial_model` returns it, with the origin of the initial weights.
+        weights: the model folder of the initial weights; None for training from scratch.
+        photos: number of training photos.
+        data: name of the data; '' if it is private.
+    """
+    place = f" of {escaped(data)}" if data else ""
+    step = f"on {counted(photos, 'photo')}{place} ({counted(config.classes, 'class')})."
+    before = config.origin or Origin(TRAINED_HERE)
+    if weights is None:
+        return before.followed_by(f"Trained from scratch {step}")
+    name = escaped(title(weights)) if before.source == TRAINED_HERE else before.source
+    return before.followed_by(f"Fine-tuned from {name} {step}")
 
 
 def _classifier(spec: NetworkSpec, recipe: Recipe) -> ClassifierSpec:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
-from mobilenetv2.data.dataset import Dataset, open_dataset
+from mobilenetv2.data.dataset import Dataset, absolute_place, open_dataset
 from mobilenetv2.data.scan import check_classes, check_dataset
 from mobilenetv2.errors import RecipeError, argument
 from mobilenetv2.networks.given_model import Trained
@@ -16,7 +16,13 @@ from mobilenetv2.progress import say
 from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
 from mobilenetv2.training.finalise import finalise
 from mobilenetv2.training.folder import RunFolder, new_folder, open_run, require_tensorboard
-from mobilenetv2.training.initial_model import fit_head, initial_model, rebased, untrained
+from mobilenetv2.training.initial_model import (
+    fit_head,
+    initial_model,
+    rebased,
+    trained_origin,
+    untrained,
+)
 from mobilenetv2.training.inputs import open_teacher
 from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.loop import fit, out_of_memory_guard
@@ -171,8 +177,12 @@ def prepare(
         for reason in reasons:
             say(reason)
         config, arrays = initial_model(_folder_of(job), recipe, dataset.classes)
-    if not saved and config.origin and config.origin.needs_own_photos:
-        config, arrays = rebased(config, arrays, splits.train)
+    if not saved:
+        name = "" if job.private else Path(absolute_place(job.data)).name
+        origin = trained_origin(config, _folder_of(job), len(splits.train), name)
+        config = replace(config, origin=origin)
+        if origin.needs_own_photos:
+            config, arrays = rebased(config, arrays, splits.train)
     teacher = None
     if recipe.distillation.teacher:
         channels = config.spec.input_channels
