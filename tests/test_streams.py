@@ -9,8 +9,6 @@ import pytest
 
 from mobilenetv2.streams import ESCAPE, escape, prepare_streams
 
-prepare_streams()  # makes the escape known here, too
-
 BEGIN = "import os, sys\nfrom mobilenetv2.streams import prepare_streams\nprepare_streams()\n"
 UNIX = pytest.mark.skipif(os.name == "nt", reason="a shell and /dev/full")
 
@@ -52,7 +50,6 @@ def test_every_text_is_written_in_every_encoding(encoding: str) -> None:
 
 
 def test_a_byte_and_a_letter_have_different_escapes() -> None:
-    prepare_streams()
     assert "\u00e9\udce9\ud800\U0001f600".encode("ascii", ESCAPE) == (
         rb"\u00e9\xe9\ud800\U0001f600"
     )

@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 ESCAPE = "mobilenetv2.escape"
 """Name of the error handler that writes what an encoding lacks as an escape."""
-STDOUT, STDERR = 1, 2
+STDIN, STDOUT, STDERR = 0, 1, 2
 
 
 def prepare_streams() -> None:
@@ -18,7 +18,8 @@ def prepare_streams() -> None:
     Streams that are not the interpreter's own, such as a notebook's or a test's, stay as they are.
     """
     open_missing()
-    codecs.register_error(ESCAPE, escape)
+    if sys.stdin is None:
+        sys.stdin = io.TextIOWrapper(io.FileIO(STDIN, closefd=False), "utf-8")
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         sys.stdout = outlet(sys.stdout, STDOUT)
     if sys.stderr is None or sys.stderr is sys.__stderr__:
@@ -44,7 +45,7 @@ def outlet(stream: TextIO | None, descriptor: int) -> TextIO:
         descriptor: its number, :data:`STDOUT` or :data:`STDERR`.
     """
     if stream is None:
-        return open(descriptor, "w", encoding="utf-8", errors=ESCAPE, closefd=False)
+        return io.TextIOWrapper(io.BufferedWriter(Outlet(descriptor)), "utf-8", ESCAPE)
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     stream.reconfigure(errors=ESCAPE)
@@ -75,6 +76,9 @@ def _escaped(code: int) -> str:
     if 0xDC80 <= code <= 0xDCFF:
         return f"\\x{code - 0xDC00:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+codecs.register_error(ESCAPE, escape)
 
 
 class Outlet(io.FileIO):
