@@ -98,7 +98,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     A symbolic link is kept, and its target is replaced. A pipe, a device, or a file that this
     process has open under a name such as /dev/stdout is written into.
     """
-    data = content.encode("utf-8") if isinstance(content, str) else content
+    # A name that is not UTF-8 has surrogates; as escapes they are also right in JSON.
+    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
     target, replaced = _target_of_links(path)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     try:

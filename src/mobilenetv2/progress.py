@@ -1,11 +1,12 @@
 """Progress of long work: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
+import contextlib
 import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from mobilenetv2.text import line
 
@@ -23,7 +24,16 @@ def say(sentence: str) -> None:
 
     In a notebook it goes to stdout, for there lines on stderr look like errors.
     """
-    print(line(sentence), file=sys.stdout if notebook() else sys.stderr, flush=True)
+    stream = sys.stdout if notebook() else sys.stderr
+    if stream is None:  # a program without a console; print would take stdout instead
+        return
+    said = line(sentence)
+    # The work goes on where nobody listens any more: a closed stream, a pipe without a reader.
+    with contextlib.suppress(OSError, ValueError):
+        try:
+            print(said, file=stream, flush=True)
+        except UnicodeEncodeError:  # a program's own stream; the command's take any text
+            print(ascii(said)[1:-1], file=stream, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Iterator[Item]:
@@ -37,10 +47,15 @@ def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Ite
     label = line(label)
     if shell := notebook():
         yield from _status(items, label, total, weight, shell)
-    elif sys.stderr.isatty():
+    elif terminal(sys.stderr):
         yield from _bar(items, label, total, weight)
     else:
         yield from _lines(items, label, total, weight)
+
+
+def terminal(stream: TextIO | None) -> bool:
+    """Return True if a stream is an open terminal."""
+    return stream is not None and not stream.closed and stream.isatty()
 
 
 def notebook() -> Any:
@@ -116,7 +131,7 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
     )
     # transient: the bar disappears before the summary line that follows it.
     # Rich redirects stdout to print results above the bar; a piped stdout must not be redirected.
-    piped = not sys.stdout.isatty()
+    piped = not terminal(sys.stdout)
     with progress.Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=not piped
     ) as bar:

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from mobilenetv2.cli.parser import make_parser, unquoted
 from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages
 from mobilenetv2.progress import say
+from mobilenetv2.streams import prepare_streams
 from mobilenetv2.text import escaped_json, line, listed, message
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
@@ -30,26 +32,16 @@ MOST_ROWS = 60
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
+    prepare_streams()
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        parser = make_parser()
-        if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
-            importlib.import_module("mobilenetv2.cli.completion").complete(parser)
-        if not words:
-            parser.print_help()
-            return 0
-        parsed = parser.parse_args(words)
-        parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
-        verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
-        with OptionsInMessages():
-            status: int = verb.run(parsed)
-        sys.stdout.flush()
-        return status
+        try:
+            return _run(words)
+        finally:
+            sys.stdout.flush()  # Python's own, at the end, would print its error as a traceback
     except MobileNetV2Error as error:
         return _fail(f"{error}{unquoted(words)}")
-    except BrokenPipeError:
-        # The reader of a pipe (head, less) has ended; Python would print an error at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # of a file such as /dev/stdout, whose reader (head, less) has ended
         return 0
     except OSError as error:
         if error.errno is None:
@@ -57,8 +49,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror}{ADVICE.get(error.errno, '')}")
     except KeyboardInterrupt:
+        if arguments is None:  # this process ends here; a second Ctrl-C would print a traceback
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
+    """Parse the command line and call its verb."""
+    parser = make_parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks for completions
+        importlib.import_module("mobilenetv2.cli.completion").complete(parser)
+    if not words:
+        parser.print_help()
+        return 0
+    parsed = parser.parse_args(words)
+    parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
+    verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
+    with OptionsInMessages():
+        status: int = verb.run(parsed)
+    return status
 
 
 def _fail(reason: str) -> int:

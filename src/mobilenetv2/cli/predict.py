@@ -10,6 +10,7 @@ from mobilenetv2.cli.main import PARTLY_FAILED, choose_model, json_line, table, 
 from mobilenetv2.cli.parser import Parser, require_positive
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
+from mobilenetv2.streams import reader_left
 from mobilenetv2.text import csv_text, line
 
 EXAMPLES = """\
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
         count, failed = count + 1, failed + ("error" in row)
         if arguments.json:
             print(json_line(row), flush=True)
+            if reader_left():  # such as head; there is nothing else to be done
+                break
         else:
             rows.append(row)
     if arguments.csv:

@@ -5,6 +5,7 @@ Keras has only one backend in a process, and some frameworks conflict with each 
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -60,7 +61,9 @@ def run_edition(edition: str, cases: Sequence[Case], folder: Path) -> list[dict[
     ]
     child = subprocess.run(
         [sys.executable, "-m", "mobilenetv2.evaluation.edition_runs", edition, str(folder)],
-        input=json.dumps(jobs), capture_output=True, text=True, check=False,
+        input=json.dumps(jobs), capture_output=True, text=True, encoding="utf-8",
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"}, check=False,
+        errors="backslashreplace",
     )  # fmt: skip
     if child.returncode:
         lines = child.stderr.strip().splitlines()

@@ -16,6 +16,7 @@ from typing import Any
 from mobilenetv2.checkpoints.description import HUB_WEIGHTS as WEIGHTS
 from mobilenetv2.errors import WeightsError, require
 from mobilenetv2.hub.download import LARGEST, WAY_OUT
+from mobilenetv2.progress import terminal
 
 CONFIGS = ("config.json", "preprocessor_config.json")
 
@@ -88,7 +89,7 @@ def snapshot(address: str, file: str | None = None, cache_dir: Path | None = Non
     from huggingface_hub import errors
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars
 
-    if not sys.stderr.isatty() and not are_progress_bars_disabled():
+    if not terminal(sys.stderr) and not are_progress_bars_disabled():
         disable_progress_bars()  # in a log every update would be a new line
     endpoint = os.environ.get("HF_ENDPOINT") or None
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "ON", "YES", "TRUE"):

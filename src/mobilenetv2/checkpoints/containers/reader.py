@@ -74,6 +74,8 @@ WALL_SECONDS = 120
 KEPT = (
     "PATH", "HOME", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LANG",
     "SYSTEMROOT", "TEMP", "TMP", "TMPDIR", "USERPROFILE", "APPDATA", "LOCALAPPDATA",
+    # Names of files are encoded there as here.
+    "LC_ALL", "LC_CTYPE", "PYTHONUTF8", "PYTHONCOERCECLOCALE",
 )  # fmt: skip
 """Environment variables that Python and its libraries need; others, such as tokens, are dropped."""
 ENVIRONMENT = {
