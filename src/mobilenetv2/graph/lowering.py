@@ -49,6 +49,21 @@ def lower_folded(config: ModelConfig, folded: Folded) -> Graph:
     return _Lowering(config, {name: (*pair, None) for name, pair in folded.items()}).graph()
 
 
+def lower_shapes(config: ModelConfig) -> Graph:
+    """Return the graph of folded weights that are all 0 and take no memory, for its shapes."""
+    network = resolve(config.spec)
+    shapes: dict[str, tuple[int, ...]] = {
+        **{layer.name: layer.weight_shape for layer in network.convolutions},
+        **{layer.name: layer.weight_shape for layer in network.linears},
+    }
+    nothing = np.float32(0)
+    folded = {
+        name: (np.broadcast_to(nothing, shape), np.broadcast_to(nothing, shape[:1]))
+        for name, shape in shapes.items()
+    }
+    return lower_folded(config, folded)
+
+
 Parameters = dict[str, tuple[NDArray, NDArray | None, BatchNorm | None]]
 """Weight, bias and BatchNorm (None if folded) by the name of the layer."""
 
