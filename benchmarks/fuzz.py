@@ -1,51 +1,51 @@
-"""Damaged and hostile weights files: thousands of mutations of a real file of each container.
+"""Damaged and hostile files: thousands of mutations of a real file of each kind.
 
     python benchmarks/fuzz.py --output benchmarks/fuzz.md
+    python benchmarks/fuzz.py --modules exported --only OpenVINO --mutations 100
 
-Every mutation must give arrays or a clear error, within bounds of time and memory. The files hold
-a whole network and come from the libraries that own the formats. Needs the extras
-torch and keras, and the packages onnx and onnxscript.
+Every mutation must be read or give a clear error, within bounds of time and memory. What is fuzzed
+is in the modules ``fuzz_NAME.py`` beside this one, each of which offers ``targets(folder)``. The
+status is 1 if a mutation crashed its reader, or was answered wrongly.
 """
 
 import argparse
-import io
+import contextlib
+import faulthandler
+import importlib
+import multiprocessing
 import os
 import random
+import resource
+import signal
 import struct
+import sys
 import tempfile
 import time
-import warnings
-import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Generator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from public_data import find
+from fuzz_target import Target, WrongAnswer
 
-from mobilenetv2.checkpoints.containers import litert, onnx, safetensors
-from mobilenetv2.checkpoints.containers.reader import (
-    LIBRARIES,
-    Library,
-    LibraryProcess,
-    recognise_kind,
-)
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.errors import MissingExtra, MobileNetV2Error
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
-from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig
 
+HERE = Path(__file__).parent
 EXTREMES = (0, 1, -1, 0x7F, 0x80, 0x7FFF, 0x8000, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1)
 EDGE = 8192
 """Formats keep their structure at the ends: half of all damage is done there."""
-STOPPED = ("crashed on it", "of processor time", "far more memory", "did not end", "by its library")
-OWN: dict[str, Callable[[Path], Any]] = {
-    "safetensors": safetensors.read_safetensors,
-    "LiteRT": litert.read_litert,
-    "ONNX": onnx.read_onnx,
-}
-PUBLISHED = "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+HANG = 10
+"""Seconds after which an attempt is a hang."""
+ROOM = 8 * 1024**3
+"""Address space of an attempt in bytes, beside what its process had: bombs must not harm others."""
+STOPPED = (
+    "crashed on it", "of processor time", "far more memory", "did not end", "by its library",
+    "bad_alloc", "allocate",
+)  # fmt: skip
+READ, REFUSED, STOPPED_BY, WRONG, CRASHED = 0, 1, 2, 3, 4
+"""Exit statuses of an attempt in a fork."""
 
 
 def mutate(data: bytes, seed: int) -> bytes:
@@ -94,283 +94,223 @@ def mutate(data: bytes, seed: int) -> bytes:
 class Tally:
     """What became of the mutations of one file."""
 
+    title: str
     mutations: int = 0
     read: int = 0
     refused: int = 0
     stopped: int = 0
-    """Of the refused: the library crashed or reached a limit, in its own process."""
+    """Of the refused: a library crashed or reached a limit, in its own process."""
+    wrong: int = 0
+    """Answers from a file that does not fit its config."""
     crashes: int = 0
     slowest: float = 0.0
     memory: int = 0
-    """The most bytes that a file took beside its library."""
+    """The most bytes that a file took beside what its process had."""
+    failures: list[str] = field(default_factory=list)
+    """What was wrong or crashed, in words."""
 
-
-class Local:
-    """A reader of our own in a fork, which is only there to see what memory it takes."""
-
-    def __init__(self, function: Callable[[Path], Any]) -> None:
-        self.function, self.memory = function, 0
-
-    def read(self, path: Path) -> None:
-        idle = self.measure(lambda: 0)[1]
-        status, most = self.measure(lambda: self.attempt(path))
-        self.memory = max(0, most - idle)
-        if status == 1:
-            raise WeightsError("refused")
-        if status:
-            raise RuntimeError(f"ended with {status}")
-
-    def attempt(self, path: Path) -> int:
-        try:
-            self.function(path)
-        except WeightsError:
-            return 1
-        return 0
-
-    @staticmethod
-    def measure(task: Callable[[], int]) -> tuple[int, int]:
-        child = os.fork()
-        if child == 0:
-            status = 2
-            try:
-                status = task()
-            finally:
-                os._exit(status)
-        _, ended, usage = os.wait4(child, 0)
-        return os.waitstatus_to_exitcode(ended), usage.ru_maxrss * 1024
-
-
-class Child:
-    """A library in its own process, which tells what memory a file took."""
-
-    def __init__(self, reader: LibraryProcess) -> None:
-        self.reader, self.memory = reader, 0
-
-    def read(self, path: Path) -> None:
-        self.memory = 0
-        kind = recognise_kind(path)
-        if kind == "safetensors":  # not after a mutation of another container
-            safetensors.read_safetensors(path)
-            return
-        if LIBRARIES.get(kind) != self.reader.library:
-            raise WeightsError("became another container")
-        try:
-            self.reader.read_container(kind, path)
-        finally:
-            self.memory = self.reader.memory
+    def row(self) -> str:
+        """Return the row of the table."""
+        return (
+            f"| {self.title} | {self.mutations:,} | {self.read:,} | {self.refused:,} "
+            f"| {self.stopped:,} | {self.wrong} | {self.crashes} | {self.slowest:.2f} "
+            f"| {self.memory / 1e6:.0f} |"
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A real file of one container, and the part of it that is mutated."""
+class Outcome:
+    """What became of one attempt."""
 
-    title: str
-    library: Library | None
-    """None: a reader of our own."""
-    path: Path
-    """What is read."""
-    victim: Path
-    """The file that is mutated: ``path`` itself, or one of a checkpoint's."""
-    piece: bytes
-    wrap: Callable[[bytes], bytes] = bytes
-    """Makes the file of its mutated piece: with right checksums, say, as an attacker would."""
+    status: int
+    """One of READ, REFUSED, STOPPED_BY, WRONG; anything else is a crash."""
+    words: str
+    memory: int
 
 
-def fuzz(reader: Local | Child, sample: Sample, mutations: int, seed: int = 0) -> Tally:
-    """Read the sample with one mutation after another."""
-    tally = Tally()
-    sample.victim.write_bytes(sample.wrap(sample.piece))
-    reader.read(sample.path)  # the file itself must be read, and the library is imported now
-    for number in range(mutations):
-        mutated = mutate(sample.piece, seed * 1_000_003 + number)
-        sample.victim.write_bytes(sample.wrap(mutated))
-        start = time.perf_counter()
+def attempted(target: Target) -> tuple[int, str]:
+    """Return the status of an attempt in this process, and its error in words."""
+    try:
+        target.attempt()
+    except (MobileNetV2Error, OSError) as error:
+        words = str(error)
+        return STOPPED_BY if any(sign in words for sign in STOPPED) else REFUSED, words
+    except WrongAnswer as error:
+        return WRONG, str(error)
+    except Exception as error:  # which is what fuzzing looks for
+        return CRASHED, f"{type(error).__name__}: {error}"
+    return READ, ""
+
+
+def forked(target: Target | None) -> Outcome:
+    """Attempt in a fork with limits; None: measure the fork alone."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status, words = CRASHED, ""
         try:
-            reader.read(sample.path)
-            tally.read += 1
-        except WeightsError as error:
-            tally.refused += 1
-            tally.stopped += any(words in str(error) for words in STOPPED)
-        except Exception as error:
-            say(f"{sample.title}, mutation {number}: {type(error).__name__}: {error}")
-            tally.crashes += 1
-        tally.mutations += 1
-        tally.memory = max(tally.memory, reader.memory)
+            signal.alarm(HANG)  # its default ends the process, also in native code
+            _limit_memory()
+            faulthandler.disable()  # pytest's
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for number in (1, 2):  # libraries write there
+                os.dup2(nowhere, number)
+            if target is None:
+                status = READ
+            else:
+                status, words = attempted(target)
+                os.write(writing, words.encode("utf-8", "replace")[:2000])
+        finally:
+            os._exit(status)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        words = pipe.read().decode("utf-8", "replace")
+    _, ended, usage = os.wait4(child, 0)
+    status = os.waitstatus_to_exitcode(ended)
+    if status == -signal.SIGALRM:
+        words = f"a hang: no end after {HANG} s"
+    elif status < 0:
+        words = f"ended by {signal.Signals(-status).name}"
+    return Outcome(status, words, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    status = Path("/proc/self/statm")
+    if status.is_file():
+        used = int(status.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
+
+
+def outcome(target: Target, idle: int) -> Outcome:
+    """Attempt once: in a fork, or where the target has a process of its own, here.
+
+    Args:
+        idle: bytes of a fork that does nothing.
+    """
+    if target.memory is not None:
+        status, words = attempted(target)
+        return Outcome(status, words, target.memory())
+    made = forked(target)
+    return Outcome(made.status, made.words, max(0, made.memory - idle))
+
+
+def fuzz(target: Target, mutations: int, first: int = 0) -> Tally:
+    """Attempt a target with one mutation after another.
+
+    Raises:
+        RuntimeError: the undamaged file is not read.
+    """
+    tally = Tally(target.title)
+    idle = 0 if target.memory is not None else forked(None).memory
+    target.path.write_bytes(target.wrap(target.piece))
+    whole = outcome(target, idle)  # the file itself must be read; its libraries are imported now
+    if whole.status != READ:
+        raise RuntimeError(f"{target.title}: the file itself is not read ({whole.words})")
+    for number in range(first, first + mutations):
+        target.path.write_bytes(target.wrap(mutate(target.piece, number)))
+        start = time.perf_counter()
+        made = outcome(target, idle)
         tally.slowest = max(tally.slowest, time.perf_counter() - start)
-    sample.victim.write_bytes(sample.wrap(sample.piece))
+        tally.memory = max(tally.memory, made.memory)
+        tally.mutations += 1
+        tally.read += made.status == READ
+        tally.refused += made.status in (REFUSED, STOPPED_BY)
+        tally.stopped += made.status == STOPPED_BY
+        tally.wrong += made.status == WRONG
+        if made.status in (READ, REFUSED, STOPPED_BY):
+            continue
+        tally.crashes += made.status != WRONG
+        tally.failures.append(f"{target.title}, mutation {number}: {made.words}")
+        say(tally.failures[-1])
+    target.path.write_bytes(target.wrap(target.piece))
     return tally
 
 
-def in_zip(whole: bytes, name: str) -> Callable[[bytes], bytes]:
-    """Puts another content into one member of a zip, checksum included."""
-
-    def wrap(piece: bytes) -> bytes:
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(io.BytesIO(whole)) as old, zipfile.ZipFile(buffer, "w") as new:
-            for member in old.infolist():
-                new.writestr(member, piece if member.filename == name else old.read(member))
-        return buffer.getvalue()
-
-    return wrap
+def targets(module: str, folder: Path) -> Generator[Target]:
+    """Yield the targets of fuzz_MODULE.py; none if one of its libraries is not installed."""
+    try:
+        yield from importlib.import_module(f"fuzz_{module}").targets(folder)
+    except (MissingExtra, ModuleNotFoundError) as error:
+        if str(getattr(error, "name", "")).startswith(("fuzz", "mobilenetv2")):
+            raise
+        say(f"fuzz_{module}: the rest is left out ({error})")
 
 
-def first_block(index: bytes) -> int:
-    """Bytes of a table's first block, which is all of a small one: the next begins behind it.
+def fuzz_module(module: str, only: str, mutations: int, first: int) -> list[Tally]:
+    """Fuzz the targets of one module whose title has ``only`` in it."""
+    made = []
+    with (
+        tempfile.TemporaryDirectory() as name,
+        contextlib.closing(targets(module, Path(name))) as found,
+    ):
+        for target in found:
+            if only in target.title:
+                made.append(fuzz(target, mutations, first))
+                say(made[-1].row())
+    return made
 
-    The last 48 bytes are two places of blocks as varints, the first of which is the next block.
+
+def modules() -> list[str]:
+    """Return the names of the modules beside this one that have targets."""
+    found = (path.stem.removeprefix("fuzz_") for path in sorted(HERE.glob("fuzz_*.py")))
+    return [name for name in found if name != "target"]
+
+
+def table(tallies: list[Tally], mutations: int, where: str) -> str:
+    """Return the page of results.
+
+    Args:
+        where: the machine and the versions, in words.
     """
-    value = shift = 0
-    for byte in index[-48:]:
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            break
-    return value - 5  # behind every block: a byte for the compression, and its checksum
+    lines = [
+        "# What do damaged and hostile files do?",
+        "",
+        f"`python benchmarks/fuzz.py --mutations {mutations}`, {where}.",
+        "",
+        "A real file of every kind, one mutation at a time: bits, bytes, extreme integers, "
+        "splices, zeros, truncations; half of them in the first or last 8 KiB. Seals and "
+        "checksums are made anew, as an attacker would. Read: the file was read, or "
+        "answered as its config says. "
+        "Refused: one sentence; 'stopped' of those because a library crashed or reached its "
+        "limits, in its own process. Wrong: an answer from a file that does not fit its config. "
+        f"Crashes: anything else, and no end within {HANG} s. Memory is what the reading process "
+        "took at most beside its library.",
+        "",
+        "| file | mutations | read | refused | of these stopped | wrong | crashes "
+        "| slowest, s | most extra memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *(tally.row() for tally in tallies),
+    ]
+    return "\n".join(lines) + "\n"
 
 
-def in_table(index: bytes) -> Callable[[bytes], bytes]:
-    """Puts another content of the same size into the first block, checksum included."""
-    size = first_block(index)
-
-    def wrap(piece: bytes) -> bytes:
-        block = piece[:size].ljust(size, b"\0") + b"\0"
-        crc = crc32c(block)
-        masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-        return block + struct.pack("<I", masked) + index[size + 5 :]
-
-    return wrap
-
-
-def crc32c(data: bytes) -> int:
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc = CASTAGNOLI[(crc ^ byte) & 0xFF] ^ crc >> 8
-    return crc ^ 0xFFFFFFFF
-
-
-def _castagnoli(byte: int) -> int:
-    for _ in range(8):
-        byte = byte >> 1 ^ 0x82F63B78 * (byte & 1)
-    return byte
-
-
-CASTAGNOLI = [_castagnoli(byte) for byte in range(256)]
-
-
-def samples(folder: Path) -> Iterator[Sample]:
-    """A MobileNetV2 of width 0.35 and ten classes, written by each format's own library."""
-    import keras
-    import tensorflow as tf
-    import torch
-    from safetensors.numpy import save
-
-    model = keras.applications.MobileNetV2(
-        weights=None, alpha=0.35, input_shape=(32, 32, 3), classes=10
-    )
-    arrays = {weight.path: weight.numpy() for weight in model.weights}
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    path, modern, legacy = folder / "a.pth", io.BytesIO(), io.BytesIO()
-    torch.save(tensors, modern)
-    torch.save(tensors, legacy, _use_new_zipfile_serialization=False)
-    yield Sample("PyTorch zip", "torch", path, path, modern.getvalue())
-    pickled = zipfile.ZipFile(modern).read("archive/data.pkl")
-    wrap = in_zip(modern.getvalue(), "archive/data.pkl")
-    yield Sample("PyTorch zip, its pickle", "torch", path, path, pickled, wrap)
-    yield Sample("PyTorch legacy", "torch", path, path, legacy.getvalue())
-
-    path = folder / "a.h5"
-    model.save(path)
-    yield Sample("Keras .h5", "h5py", path, path, path.read_bytes())
-    path = folder / "a.weights.h5"
-    model.save_weights(path)
-    yield Sample("Keras 3 .weights.h5", "h5py", path, path, path.read_bytes())
-    path = folder / "a.keras"
-    model.save(path)
-    yield Sample(".keras", "h5py", path, path, path.read_bytes())
-
-    path = folder / "a.safetensors"
-    yield Sample("safetensors", None, path, path, save(arrays))
-
-    path = folder / "model.ckpt"
-    tf.raw_ops.SaveV2(
-        prefix=str(path), tensor_names=list(arrays), shape_and_slices=[""] * len(arrays),
-        tensors=list(map(tf.constant, arrays.values())),
-    )  # fmt: skip
-    victim = folder / "model.ckpt.index"
-    index = victim.read_bytes()
-    yield Sample("TensorFlow .index", "tensorflow", path, victim, index)
-    block = index[: first_block(index)]
-    yield Sample("TensorFlow .index, its block", "tensorflow", path, victim, block, in_table(index))
-    victim = folder / "model.ckpt.data-00000-of-00001"
-    yield Sample("TensorFlow .data", "tensorflow", path, victim, victim.read_bytes())
-
-    path = folder / "a.tflite"
-    content = (find("published") / PUBLISHED).read_bytes()
-    yield Sample("LiteRT", None, path, path, content)
-
-    path = folder / "a.onnx"
-    export(path)
-    yield Sample("ONNX", None, path, path, path.read_bytes())
-
-
-def export(path: Path) -> None:
-    """The same network as PyTorch's own exporter writes it."""
-    import torch
-
-    from mobilenetv2.editions import torch as edition
-
-    spec = published("torchvision", width=0.35, size=(32, 32), classes=10)
-    network = edition.build(ModelConfig.default(spec)).eval()
-    with warnings.catch_warnings(action="ignore"):  # the exporter's own
-        pictures = torch.zeros(1, 3, 32, 32)
-        torch.onnx.export(network, (pictures,), path, external_data=False, verbose=False)
-
-
-def row(title: str, tally: Tally) -> str:
-    return (
-        f"| {title} | {tally.mutations:,} | {tally.read:,} | {tally.refused:,} | {tally.stopped:,} "
-        f"| {tally.crashes} | {tally.slowest:.2f} | {tally.memory / 1e6:.0f} |"
-    )
-
-
-def main() -> None:
+def main() -> int:
+    """Fuzz what the arguments choose; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--output", type=Path, help="page of results; default: none")
     parser.add_argument("--mutations", type=int, default=2000)
-    parser.add_argument("--only", default="", help="containers whose title has this in it")
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutation")
+    parser.add_argument(
+        "--modules", default="", help="names after fuzz_, with commas; default: all"
+    )
+    parser.add_argument("--only", default="", help="files whose title has this in it")
     arguments = parser.parse_args()
     from machine import machine  # the tests take the mutations from here, and not this
 
-    lines = [
-        "# What do damaged and hostile weights files do?",
-        "",
-        f"`python benchmarks/fuzz.py --mutations {arguments.mutations}`, "
-        f"{machine('torch', 'h5py', 'tensorflow-cpu', 'keras', 'numpy')}.",
-        "",
-        "A MobileNetV2 of width 0.35 and ten classes in every container (LiteRT: "
-        f"{PUBLISHED}), one mutation at a time: bits, bytes, extreme integers, splices, zeros, "
-        "truncations; half of them in the first or last 8 KiB. Read: arrays came out. Refused: "
-        "a WeightsError; 'stopped' of those because the library crashed or reached its limits, in "
-        "its own process. Crashes: anything else. Memory is what the reading process took at "
-        "most beside its library.",
-        "",
-        "| container | mutations | read | refused | of these stopped | crashes "
-        "| slowest, s | most extra memory, MB |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    with tempfile.TemporaryDirectory() as name:
-        for sample in samples(Path(name)):
-            if arguments.only not in sample.title:
-                continue
-            if sample.library is None:
-                tally = fuzz(Local(OWN[sample.title]), sample, arguments.mutations)
-            else:
-                with LibraryProcess(sample.library) as reader:
-                    tally = fuzz(Child(reader), sample, arguments.mutations)
-            lines.append(row(sample.title, tally))
-            say(lines[-1])
-    write_atomically(arguments.output, "\n".join(lines) + "\n")
+    tallies: list[Tally] = []
+    for module in arguments.modules.split(",") if arguments.modules else modules():
+        # A fresh process for each: a fork of one with another library's threads would hang.
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            job = pool.submit(
+                fuzz_module, module, arguments.only, arguments.mutations, arguments.first
+            )
+            tallies += job.result()
+    if arguments.output is not None:
+        where = machine("torch", "onnxruntime", "h5py", "numpy")
+        write_atomically(arguments.output, table(tallies, arguments.mutations, where))
+    return 1 if any(tally.wrong or tally.crashes for tally in tallies) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

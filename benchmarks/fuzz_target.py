@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
+class WrongAnswer(Exception):
+    """Result of an attempt that neither refused a file nor understood it: an answer that lies."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """Real file whose mutations are read, one after another, in a process of their own.
@@ -22,4 +26,9 @@ class Target:
     attempt: Callable[[], object]
     """Read the file at ``path`` as a user's command would; return what was read."""
     wrap: Callable[[bytes], bytes] = bytes
-    """Return the file of a mutated piece: sealed anew, with right checksums, as an attacker would."""
+    """Return the file of a mutated piece, with right seals and checksums, as an attacker would."""
+    memory: Callable[[], int] | None = None
+    """Return the bytes that the last attempt took, if it reads in a process of its own already.
+
+    None: each attempt is made in a fork, whose memory is measured.
+    """

@@ -55,6 +55,11 @@ class ArtifactError(MobileNetV2Error):
     """An exported file or a runtime that cannot be used."""
 
 
+@final
+class OutputError(ArtifactError):
+    """Outputs of a model that are not finite numbers; the message names its file."""
+
+
 class RecipeError(MobileNetV2Error):
     """A training recipe with an unknown key or an impossible value."""
 

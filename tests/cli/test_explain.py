@@ -123,7 +123,7 @@ def test_several_photos_a_bad_one_among_them(
     assert main(words) == 1
     out, err = capsys.readouterr()
     assert out.count("%") == 6 and f"error: {tmp_path / 'bad.jpg'}: not a picture" in out
-    assert "1 of 3 photos could not be read\n" in err
+    assert "1 of 3 photos have no answer\n" in err
     made = sorted(path.name for path in Path("out/deep").iterdir())
     assert made == ["00-explained-2.png", "00-explained.png"]
     for name in made:

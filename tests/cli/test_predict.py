@@ -75,7 +75,7 @@ def test_it_goes_on_past_an_unreadable_file_names_it_and_ends_with_status_1(
     assert ["error" in row for row in found] == [False, True, False, False]
     assert found[1].keys() == {"image", "error"}
     assert found[1]["error"].startswith(f"{mixed[1]}: not a picture")
-    assert err == "1 of 4 photos could not be read\n"
+    assert err == "1 of 4 photos have no answer\n"
 
 
 @pytest.mark.parametrize("top, answers", [(1, 1), (2, 2), (99, 3)])
@@ -243,7 +243,7 @@ def test_a_list_answers_for_each_of_its_names_and_goes_on_past_a_missing_one(
         found, err = lines(capsys)
         assert [row["image"] for row in found] == [str(good), str(gone), str(good)][:count]
         assert "gone.jpg: cannot be opened (No such file" in found[1]["error"]
-        assert f"1 of {count} photos could not be read" in err
+        assert f"1 of {count} photos have no answer" in err
 
 
 def test_what_is_no_photo_says_what_to_give_instead(

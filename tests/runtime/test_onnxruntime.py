@@ -1,7 +1,10 @@
 """ONNX Runtime's files: read with their config; what was changed is refused."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from graph_forms import Form
@@ -69,4 +72,83 @@ def test_data_in_other_files_is_refused(path: Path) -> None:
     tensor.external_data.add(key="location", value="weights.bin")
     path.write_bytes(model.SerializeToString())
     with pytest.raises(WeightsError, match=r"m\.onnx: .*(external|other file)"):
+        read_artifact(path)
+
+
+def resealed(path: Path, change: Callable[[Any], object]) -> None:
+    """Change a file's model and seal it anew, as an attacker would."""
+    model = onnx.load_from_string(path.read_bytes())
+    change(model)
+    del model.metadata_props[1]
+    body = model.SerializeToString() + b"\x72\x56\x0a\x12" + seal.KEY.encode() + b"\x12\x40"
+    path.write_bytes(body + seal.digest(body).encode())
+
+
+def node(model: Any, output: str) -> Any:
+    return next(one for one in model.graph.node if one.output[0] == output)
+
+
+def attribute(model: Any, output: str, name: str) -> Any:
+    return next(one for one in node(model, output).attribute if one.name == name)
+
+
+def constant(model: Any, name: str) -> Any:
+    return next(one for one in model.graph.initializer if one.name == name)
+
+
+def put(model: Any, name: str, values: Any) -> None:
+    constant(model, name).CopyFrom(onnx.numpy_helper.from_array(np.asarray(values), name))
+
+
+def append(model: Any, kind: str, inputs: list[str], output: str, **attributes: Any) -> None:
+    """Put an operator before the last one, and let that one take its output."""
+    made = onnx.helper.make_node(kind, inputs, [output], **attributes)
+    last = model.graph.node.pop()
+    last.input[0] = output
+    model.graph.node.extend([made, last])
+
+
+ATTACKS: dict[str, Callable[[Any], object]] = {
+    "stride": lambda m: attribute(m, "stem.conv", "strides").ints.__setitem__(0, 3),
+    "pads": lambda m: attribute(m, "stem.conv", "pads").ints.__setitem__(0, 2**31 - 1),
+    "dilations": lambda m: node(m, "stem.conv").attribute.append(
+        onnx.helper.make_attribute("dilations", [2, 2])
+    ),
+    "ceiling": lambda m: put(m, "six", np.float32(5)),
+    "floor": lambda m: put(m, "zero", np.float32(-1)),
+    "kind": lambda m: setattr(node(m, "pool"), "op_type", "GlobalMaxPool"),
+    "wiring": lambda m: node(m, "logits").input.__setitem__(2, "stem.conv.bias"),
+    "weight": lambda m: put(m, "classifier.weight", np.zeros((3, 1280), "f4")),
+    "weight of NaN": lambda m: put(m, "classifier.bias", np.full(4, np.nan, "f4")),
+    "bomb": lambda m: append(m, "Expand", ["features", "huge"], "wide"),
+    "more": lambda m: append(m, "Identity", ["features"], "again"),
+    "output": lambda m: setattr(m.graph.output[0], "name", "pool"),
+    "opset": lambda m: setattr(m.opset_import[0], "version", 9),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_sealed_graph_that_is_not_its_configs_is_refused(path: Path, attack: str) -> None:
+    resealed(path, lambda _: None)
+    read_artifact(path)  # the seal made here is right
+    resealed(path, ATTACKS[attack])
+    with pytest.raises(ArtifactError, match=r"m\.onnx: .*another network"):
+        read_artifact(path)
+
+
+def test_other_weights_of_the_same_network_are_read(path: Path) -> None:
+    resealed(path, lambda m: put(m, "classifier.bias", np.ones(4, "f4")))
+    read_artifact(path)
+
+
+def test_fewer_outputs_than_labels_are_refused(path: Path) -> None:
+    """Once, ten labels were answered with three outputs."""
+
+    def fewer(model: Any) -> None:
+        for name in ("classifier.weight", "classifier.bias"):
+            put(model, name, onnx.numpy_helper.to_array(constant(model, name))[:3])
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 3
+
+    resealed(path, fewer)
+    with pytest.raises(ArtifactError, match=r"m\.onnx: .*4 logits.*classifier"):
         read_artifact(path)

@@ -19,9 +19,11 @@ from PIL import ExifTags, Image
 from mobilenetv2.auditing.near_duplicates import View, find_near_duplicates, view
 from mobilenetv2.data.dataset import Dataset
 from mobilenetv2.data.scan import scan_photos
+from mobilenetv2.errors import OutputError
 from mobilenetv2.images.decode import open_picture
 from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.runtime.answers import outputs_of
 from mobilenetv2.spec.records import Preprocessing
 
 BATCH = 8
@@ -183,6 +185,9 @@ def inspect(
     Returns:
         The inspection, and the logits, float32 (photos, outputs), with NaN for unreadable photos.
         The logits are None without a predictor or a readable photo.
+
+    Raises:
+        OutputError: the predictor's outputs for a photo are not finite.
     """
 
     def see(name: str, data: bytes, image: Image.Image) -> tuple[Facts, View, NDArray | None]:
@@ -199,8 +204,12 @@ def inspect(
 
     def answer() -> None:
         if predictor is not None and waiting:
-            outputs = predictor(np.stack(list(waiting.values())))
-            answers.update(zip(waiting, outputs, strict=True))
+            names = [photos[place].name for place in waiting]
+            found = outputs_of(predictor, np.stack(list(waiting.values())), names)
+            for place, outputs in zip(waiting, found, strict=True):
+                if isinstance(outputs, OutputError):
+                    raise outputs
+                answers[place] = outputs
             waiting.clear()
 
     for scanned in scan_photos(list(dataset.splits.values()), see):

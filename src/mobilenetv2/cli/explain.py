@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if blind:
         say("the network's last feature map has a single cell, so that it has no heat map")
     if failed:
-        say(f"{failed} of {len(rows)} photos could not be read")
+        say(f"{failed} of {len(rows)} photos have no answer")
     return PARTLY_FAILED if failed else 0
 
 

@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif not arguments.json:
         show(rows, arguments.features)
     if failed:
-        say(f"{failed} of {count} photos could not be read")
+        say(f"{failed} of {count} photos have no answer")
     return PARTLY_FAILED if failed else 0
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.photos import Photos, collect, is_several
-from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error, argument
+from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error, OutputError, argument
 from mobilenetv2.evaluation.gradcam import (
     Whereabouts,
     class_weights,
@@ -32,6 +32,7 @@ from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
 from mobilenetv2.runtime.loading import load_network
+from mobilenetv2.runtime.prediction import MEMORY
 from mobilenetv2.runtime.predictor import FeatureMap
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import escaped, nearest, percent
@@ -282,11 +283,16 @@ def explanations(
         for photo, target in zip(found, targets, strict=True):
             try:
                 picture, notes = network_picture_noted(photo, network.config.preprocessing)
-                noted.extend((str(path_of(photo) or "a photo in memory"), note) for note in notes)
+                noted.extend((str(path_of(photo) or MEMORY), note) for note in notes)
             except ImageError as error:
                 yield Unreadable(error, path_of(photo))
                 continue
-            made = _explained(network, picture, path_of(photo), target, indices, top)
+            try:
+                made = _explained(network, picture, path_of(photo), target, indices, top)
+            except OutputError as error:
+                name = str(path_of(photo) or MEMORY)
+                yield Unreadable(OutputError(f"{name}: {error}"), path_of(photo))
+                continue
             if target is not None:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 made.save(target)

@@ -10,10 +10,12 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import batches, chunked
 from mobilenetv2.data.dataset import Split
+from mobilenetv2.errors import OutputError
 from mobilenetv2.images.photo import Photo, network_picture
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import track
+from mobilenetv2.runtime.answers import outputs_of
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Preprocessing
 
@@ -43,6 +45,7 @@ def predict_split(
 
     Raises:
         ImageError: a photo cannot be read.
+        OutputError: the predictor's outputs for a photo are not finite.
     """
 
     def load(index: int) -> NDArray:
@@ -50,9 +53,15 @@ def predict_split(
         return preprocess(split.image(photo), record, split.full_name(photo))
 
     todo = batches(load, chunked(range(len(split)), BATCH))
-    outputs = [predictor(pictures) for pictures, _ in track(todo, label, len(split), BATCH)]
+    outputs: list[NDArray] = []
+    for pictures, indices in track(todo, label, len(split), BATCH):
+        names = [split.full_name(split.photos[index]) for index in indices]
+        for found in outputs_of(predictor, pictures, names):
+            if isinstance(found, OutputError):
+                raise found
+            outputs.append(found)
     labels = np.array([photo.label for photo in split.photos], np.int64)
-    return np.concatenate(outputs).astype(np.float32), labels
+    return np.stack(outputs).astype(np.float32), labels
 
 
 def load_pictures(photos: Iterable[Photo], record: Preprocessing) -> NDArray:

@@ -12,6 +12,8 @@ WeightBiasQuantization, which would quantise float weights between quantised ten
 each.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -72,13 +74,42 @@ def write_onnx(
     return _Emitter(graph, half, as_convolutions).emit(opset)
 
 
+@dataclass(slots=True)
+class Node:
+    """Operator of a file; it is named after its only output."""
+
+    kind: str
+    inputs: tuple[str, ...]
+    output: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """What a file has beside the numbers of its weights."""
+
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, NDArray]
+    """All constants by name; those of ``weights`` count by their shapes and types only."""
+    weights: frozenset[str]
+
+
+def outline(graph: Graph, half: bool = False) -> Outline:
+    """Return the operators and constants that :func:`write_onnx` gives the graph, without bytes."""
+    emitter = _Emitter(graph, half, as_convolutions=False)
+    emitter.walk()
+    return Outline(tuple(emitter.nodes), emitter.constants, frozenset(emitter.weights))
+
+
 class _Emitter:
     """Emitter of nodes and constants in the order in which they run."""
 
     def __init__(self, graph: Graph, half: bool, as_convolutions: bool) -> None:
         self.graph, self.half, self.as_convolutions = graph, half, as_convolutions
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
+        self.nodes: list[Node] = []
+        self.constants: dict[str, NDArray] = {}
+        self.weights: set[str] = set()
+        """Names of the constants that a network learns."""
         self.values: dict[str, str] = {}
         """Name of the value in the file for each tensor of the graph."""
         self.computes_half = False
@@ -86,21 +117,21 @@ class _Emitter:
 
     def emit(self, opset: int) -> bytes:
         import onnx
-        from onnx import helper
+        from onnx import helper, numpy_helper
 
+        self.walk()
         graph = self.graph
-        self.values[PICTURES if graph.takes_pictures else INPUT] = INPUT
-        if not graph.takes_pictures:
-            self.begin(INPUT)
-        for operation in graph.operations:
-            EMITTERS[type(operation)](self, operation)
-        for name, tensor in graph.outputs.items():
-            if self.values[tensor] != name:
-                self.finish(name, tensor)
+        nodes = [
+            helper.make_node(node.kind, node.inputs, [node.output], node.output, **node.attributes)
+            for node in self.nodes
+        ]
+        constants = [
+            # ascontiguousarray would turn a scalar into a vector.
+            numpy_helper.from_array(np.asarray(array, order="C"), name)
+            for name, array in self.constants.items()
+        ]
         model = helper.make_model(
-            helper.make_graph(
-                self.nodes, "mobilenetv2", [self.given()], self.ends(), self.constants
-            ),
+            helper.make_graph(nodes, "mobilenetv2", [self.given()], self.ends(), constants),
             producer_name="mobilenetv2", producer_version=__version__,
             ir_version=OPSETS[opset], opset_imports=[helper.make_opsetid("", opset)],
         )  # fmt: skip
@@ -111,6 +142,18 @@ class _Emitter:
         last.metadata_props.add(key=seal.KEY, value="0" * seal.DIGITS)
         body += last.SerializeToString(deterministic=True)[: -seal.DIGITS]
         return body + seal.digest(body).encode()
+
+    def walk(self) -> None:
+        """Collect the nodes and constants of all operations."""
+        graph = self.graph
+        self.values[PICTURES if graph.takes_pictures else INPUT] = INPUT
+        if not graph.takes_pictures:
+            self.begin(INPUT)
+        for operation in graph.operations:
+            EMITTERS[type(operation)](self, operation)
+        for name, tensor in graph.outputs.items():
+            if self.values[tensor] != name:
+                self.finish(name, tensor)
 
     def given(self) -> Any:
         """Return the input with its type and shape."""
@@ -176,9 +219,7 @@ class _Emitter:
 
     def batch_norm(self, operation: Conv, record: BatchNorm, y: str) -> str:
         name = operation.name
-        constants = [
-            self.constant(f"{name}.bn.{part}", getattr(record, part)) for part in BATCH_NORM
-        ]
+        constants = [self.weight(f"{name}.bn.{part}", getattr(record, part)) for part in BATCH_NORM]
         output = operation.output if operation.activation is None else f"{name}.bn"
         return self.node(
             "BatchNormalization", output, [y, *constants],
@@ -236,7 +277,7 @@ class _Emitter:
 
     def finish(self, output: str, tensor: str) -> None:
         """Emit an output whose name differs from its tensor's."""
-        if not any(node.output[0] == output for node in self.nodes):
+        if not any(node.output == output for node in self.nodes):
             cast = {"to": FLOAT} if self.half else {}
             self.node("Cast" if cast else "Identity", output, [self.values[tensor]], **cast)
 
@@ -253,8 +294,7 @@ class _Emitter:
 
     def rename(self, name: str) -> str:
         """Rename the output of the last node."""
-        node = self.nodes[-1]
-        node.output[0] = node.name = name
+        self.nodes[-1].output = name
         return name
 
     def steps(self, prefix: str, name: str) -> list[str]:
@@ -282,13 +322,13 @@ class _Emitter:
     def stored(self, name: str, value: Constant) -> str:
         """Add a constant, and return the name of its real values."""
         if not isinstance(value, Integers):
-            return self.constant(name, value)
+            return self.weight(name, value)
         scales, axis = value.scales, {"axis": 0}
         if not value.per_channel:
             scales, axis = scales[0], {}
         inputs = [
-            self.constant(f"{name}.integers", value.values),
-            self.constant(f"{name}.scale", scales),
+            self.weight(f"{name}.integers", value.values),
+            self.weight(f"{name}.scale", scales),
             # Always 0, but some of ONNX Runtime's optimisations need it to be explicit.
             self.constant(f"{name}.zero_point", np.zeros_like(scales, value.values.dtype)),
         ]
@@ -296,19 +336,19 @@ class _Emitter:
 
     def constant(self, name: str, values: Any) -> str:
         """Add a constant of the values' type, or of float16, and return its name."""
-        from onnx import numpy_helper
-
         if self.computes_half:
             values = _half(name, values)
-        # ascontiguousarray would turn a scalar into a vector.
-        self.constants.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
+        self.constants[name] = np.asarray(values)
         return name
+
+    def weight(self, name: str, values: Any) -> str:
+        """Add a constant that the network has learned, and return its name."""
+        self.weights.add(name)
+        return self.constant(name, values)
 
     def node(self, kind: str, output: str, inputs: list[str], **attributes: Any) -> str:
         """Add an operator named after its only output, and return that name."""
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], output, **attributes))
+        self.nodes.append(Node(kind, tuple(inputs), output, attributes))
         return output
 
 

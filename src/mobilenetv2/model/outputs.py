@@ -5,7 +5,7 @@ from typing import assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import SpecError, argument
+from mobilenetv2.errors import OutputError, SpecError, argument
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.network import Outputs
 
@@ -78,6 +78,24 @@ def logits_of(values: NDArray, outputs: Outputs) -> NDArray:
     if outputs == "softmax":
         return np.asarray(logarithm)
     return np.asarray(logarithm - np.log(np.maximum(1 - given, least)))
+
+
+def require_finite(values: NDArray, where: str) -> NDArray:
+    """Return a network's outputs unchanged.
+
+    Args:
+        values: outputs of any shape.
+        where: name of the model, for the message.
+
+    Raises:
+        OutputError: a value is NaN or infinite.
+    """
+    if not np.isfinite(values).all():
+        raise OutputError(
+            f"{where}: its outputs are not finite (NaN or infinity); its weights are damaged, or "
+            "too large for what computes them"
+        )
+    return values
 
 
 def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None) -> list[int]:

@@ -1,7 +1,7 @@
 """Results of a prediction for one photo: classes, features, or the error of an unreadable one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import ImageError
+from mobilenetv2.errors import ImageError, OutputError
 from mobilenetv2.model.outputs import answering_classes
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Labels
@@ -122,9 +122,12 @@ class Features:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Unreadable:
-    """Result for a photo that cannot be read: no class, and the error with the reason."""
+    """Result for a photo without an answer: no class, and the error with the reason.
 
-    error: ImageError
+    The photo cannot be read, or the model's outputs for it are not finite.
+    """
+
+    error: ImageError | OutputError
     photo: Path | None = None
     """The photo's file; None for a photo in memory."""
     index: ClassVar[None] = None
@@ -149,6 +152,28 @@ class Unreadable:
 
     def _repr_html_(self) -> str:
         return f"<p>Unreadable: {_escaped(str(self.error))}</p>"
+
+
+def outputs_of(
+    predict: Callable[[NDArray], NDArray], pictures: NDArray, names: Sequence[str]
+) -> list[NDArray | OutputError]:
+    """Return the outputs of each picture, or the error if they are not finite.
+
+    Args:
+        predict: function from pictures to outputs, for any number of them.
+        pictures: uint8 (pictures, height, width, channels); at least one.
+        names: name of each picture's photo, for the errors.
+    """
+    try:
+        return list(predict(pictures))
+    except OutputError as error:
+        if len(pictures) == 1:
+            return [OutputError(f"{names[0]}: {error}")]
+    return [
+        outputs
+        for at, name in enumerate(names)
+        for outputs in outputs_of(predict, pictures[at : at + 1], [name])
+    ]
 
 
 def _text(photo: Path | None) -> str | None:

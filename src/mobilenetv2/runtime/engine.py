@@ -9,7 +9,7 @@ MissingExtra if the runtime is not installed.
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,6 +21,9 @@ from mobilenetv2.checkpoints.description import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING
+from mobilenetv2.model.outputs import require_finite
+from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
 Output = Literal["logits", "features", "map", "probabilities"]
@@ -83,6 +86,8 @@ class Engine:
     """Batch size of the graph; None for any."""
     shape: tuple[int, ...] | None = None
     """Shape of an image (channels, height, width), if the runtime does not check it itself."""
+    channels: Mapping[str, int] = {}
+    """Channels of each output as the config has them; an output that is left out may have any."""
 
     def __init__(self, where: str) -> None:
         self.where = where
@@ -99,7 +104,9 @@ class Engine:
             float32 (batch, n); for 'map' (batch, channels, height, width).
 
         Raises:
-            ArtifactError: the graph does not have the output, or has another input shape.
+            ArtifactError: the graph does not have the output, has another input shape, or gives
+                another number of values than the config says.
+            OutputError: a value is not finite.
         """
         if output not in self.outputs:
             raise ArtifactError(f"{self.where}: it has no {output}, only {', '.join(self.outputs)}")
@@ -108,8 +115,16 @@ class Engine:
                 f"{self.where}: it takes images {list(self.shape)}, not {list(x.shape[1:])}"
             )
         if self.batch is None:
-            return self.compute(x, output)
-        return in_fixed_batches(lambda part: self.compute(part, output), x, self.batch)
+            found = self.compute(x, output)
+        else:
+            found = in_fixed_batches(lambda part: self.compute(part, output), x, self.batch)
+        sides = [len(x), self.channels.get(output, found.shape[1] if found.ndim > 1 else 0)]
+        if list(found.shape[:2]) != sides or found.ndim != (4 if output == "map" else 2):
+            raise ArtifactError(
+                f"{self.where}: its {output} have shape {list(found.shape)}, where its config says "
+                f"{sides}; it was changed or damaged, so export it again"
+            )
+        return require_finite(found, self.where)
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
@@ -118,6 +133,14 @@ class Engine:
     def failure(self, reason: object) -> ArtifactError:
         """Return the error for an artifact that the runtime cannot run."""
         return cannot_run(self.where, self.title, reason)
+
+
+def channels_of(spec: NetworkSpec) -> dict[str, int]:
+    """Return the channels of each output of a network, by the output's name."""
+    pooled = resolve(spec).linears[0].in_features
+    return {
+        "logits": spec.logits, "probabilities": spec.logits, "features": pooled, "map": pooled
+    }  # fmt: skip
 
 
 def cannot_run(where: str, title: str, reason: object) -> ArtifactError:

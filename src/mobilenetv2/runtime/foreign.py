@@ -225,6 +225,7 @@ class ForeignEngine(Engine):
         super().__init__(artifact.where)
         self.config, self.batch = artifact.config, artifact.config.batch
         self._run, self._artifact = run, artifact
+        self.channels = {"logits": self.config.logits, "features": self.config.logits}
         if self.config.features:
             # The same numbers by both names: who shows classes asks require_answers before.
             self.outputs = ("features", "logits")

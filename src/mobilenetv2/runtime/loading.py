@@ -12,7 +12,7 @@ from mobilenetv2.formats import ENGINES, FORMATS, engines_of
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.engine import Engine, channels_of
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
     Predictor,
@@ -162,5 +162,6 @@ def _load_engine(
     require_nothing(given, place)
     from mobilenetv2.runtime import executorch
 
-    config = executorch.read_config(place)
-    return config, executorch.load_engine(place, threads), EXECUTORCH.name
+    config, engine = executorch.read_config(place), executorch.load_engine(place, threads)
+    engine.channels = channels_of(config.spec)
+    return config, engine, EXECUTORCH.name

@@ -10,20 +10,22 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import AHEAD, in_parallel
 from mobilenetv2.data.photos import Photos, collect
-from mobilenetv2.errors import ImageError, MobileNetV2Error
+from mobilenetv2.errors import ImageError, MobileNetV2Error, OutputError
 from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.notes import Note, summaries
 from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import say, track
-from mobilenetv2.runtime.answers import Answer, Features, Unreadable
+from mobilenetv2.runtime.answers import Answer, Features, Unreadable, outputs_of
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import LoadedModel, load_model
 from mobilenetv2.spec.records import Resize
 
 BATCH = 8
 """Batch size. On a CPU, larger batches are slower, since their activations exceed the caches."""
+MEMORY = "a photo in memory"
+"""Name of a photo without a path, in notes and errors."""
 Made = TypeVar("Made")
 
 
@@ -161,7 +163,7 @@ def stream(
     def load(photo: Photo) -> tuple[Path | None, NDArray | ImageError]:
         try:
             picture, notes = network_picture_noted(photo, record)
-            noted.extend((str(path_of(photo) or "a photo in memory"), note) for note in notes)
+            noted.extend((str(path_of(photo) or MEMORY), note) for note in notes)
             return path_of(photo), picture
         except ImageError as error:
             return path_of(photo), error
@@ -170,13 +172,21 @@ def stream(
     ahead = AHEAD if isinstance(photos, list) else 1
     pictures = in_parallel(load, photos, ahead=ahead)
     while group := list(islice(pictures, batch)):
-        readable = [picture for _, picture in group if not isinstance(picture, ImageError)]
-        outputs = iter(loaded.predict(np.stack(readable)) if readable else ())
+        readable = [
+            (str(path or MEMORY), picture)
+            for path, picture in group
+            if not isinstance(picture, ImageError)
+        ]
+        outputs: Iterator[NDArray | OutputError] = iter(())
+        if readable:
+            names, stacked = zip(*readable, strict=True)
+            outputs = iter(outputs_of(loaded.predict, np.stack(stacked), names))
         for path, picture in group:
-            if isinstance(picture, ImageError):
-                yield Unreadable(picture, path)
+            found = picture if isinstance(picture, ImageError) else next(outputs)
+            if isinstance(found, ImageError | OutputError):
+                yield Unreadable(found, path)
             else:
-                yield make(next(outputs), path)
+                yield make(found, path)
     for sentence in summaries(sorted(noted, key=lambda one: one[0])):
         say(f"note: {sentence}")
 

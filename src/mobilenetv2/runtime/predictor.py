@@ -17,7 +17,7 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
-from mobilenetv2.runtime.engine import Artifact, Engine, Output
+from mobilenetv2.runtime.engine import Artifact, Engine, Output, channels_of
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.names import is_classifier
@@ -260,6 +260,7 @@ def create_engine(
 
         return foreign.create_engine(artifact, name, threads)
     engine: Engine = _module("runtime", name).create_engine(artifact, threads)
+    engine.channels = channels_of(artifact.config.spec)
     return engine
 
 

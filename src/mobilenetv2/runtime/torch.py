@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.model.outputs import require_answers
+from mobilenetv2.model.outputs import require_answers, require_finite
 from mobilenetv2.process import prepare_process
 from mobilenetv2.runtime.predictor import FeatureMap, Predictor, require_threads
 from mobilenetv2.spec.names import intermediate_names
@@ -34,7 +34,8 @@ def load_predictor(
     config, _, network = _network(model, outputs, threads)
     from mobilenetv2.editions.torch.network import check_device, predictor
 
-    return config, predictor(network, check_device(device), outputs)
+    predict = predictor(network, check_device(device), outputs)
+    return config, lambda pictures: require_finite(predict(pictures), str(model))
 
 
 def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
@@ -54,7 +55,9 @@ def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
 
     def answer(pictures: NDArray) -> tuple[NDArray, NDArray]:
         found = edition.intermediates(network, normalise(pictures, config.preprocessing))
-        return found[logits], found[last]
+        return (
+            require_finite(found[logits], str(model)), require_finite(found[last], str(model))
+        )  # fmt: skip
 
     return FeatureMap(config, arrays, answer, lambda pictures: answer(pictures)[1])
 

@@ -4,10 +4,11 @@ import io
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from fuzz import mutate
+from fuzz_files import in_zip
 
 from mobilenetv2.checkpoints.containers import Container, pytorch, safetensors
 from mobilenetv2.checkpoints.containers.hdf5 import keras3_bytes, legacy_keras_bytes
@@ -56,12 +57,12 @@ def tensors() -> bytes:
 
 @pytest.mark.parametrize("make", [modern, old, legacy, keras3, archive, tensors])
 def test_mutations_give_arrays_or_a_clear_error(
-    opened: Open, fuzzing: ModuleType, tmp_path: Path, make: Callable[[], bytes]
+    opened: Open, tmp_path: Path, make: Callable[[], bytes]
 ) -> None:
     whole, path = make(), tmp_path / "a.bin"
     refused = 0
     for seed in range(MUTATIONS):
-        path.write_bytes(fuzzing.mutate(whole, seed))
+        path.write_bytes(mutate(whole, seed))
         try:
             kind = recognise_kind(path)
             found = read_container(path) if kind in ("safetensors", "litert") else opened(path)
@@ -75,27 +76,23 @@ def test_mutations_give_arrays_or_a_clear_error(
 
 
 @pytest.mark.parametrize("member", ["data.pkl", "data/0", "version", "byteorder"])
-def test_mutations_behind_right_checksums(
-    opened: Open, fuzzing: ModuleType, tmp_path: Path, member: str
-) -> None:
+def test_mutations_behind_right_checksums(opened: Open, tmp_path: Path, member: str) -> None:
     whole, path = modern(), tmp_path / "a.pth"
     with zipfile.ZipFile(io.BytesIO(whole)) as file:
         piece = file.read(f"archive/{member}")
-    wrap = fuzzing.in_zip(whole, f"archive/{member}")
+    wrap = in_zip(whole, f"archive/{member}")
     for seed in range(MUTATIONS):
-        path.write_bytes(wrap(fuzzing.mutate(piece, seed)))
+        path.write_bytes(wrap(mutate(piece, seed)))
         try:
             assert isinstance(opened(path), Container)
         except WeightsError as error:
             assert str(error).startswith(str(path))
 
 
-def test_the_same_seed_is_the_same_mutation_and_another_is_another(fuzzing: ModuleType) -> None:
+def test_the_same_seed_is_the_same_mutation_and_another_is_another() -> None:
     whole = bytes(range(256)) * 40
-    made = [fuzzing.mutate(whole, seed) for seed in range(200)]
-    assert made == [fuzzing.mutate(whole, seed) for seed in range(200)]
+    made = [mutate(whole, seed) for seed in range(200)]
+    assert made == [mutate(whole, seed) for seed in range(200)]
     assert len(set(made)) > 190
     assert {len(m) < len(whole) for m in made} == {len(m) > len(whole) for m in made} == {0, 1}
-    assert all(
-        isinstance(fuzzing.mutate(piece, s), bytes) for piece in (b"", b"a") for s in range(50)
-    )
+    assert all(isinstance(mutate(piece, s), bytes) for piece in (b"", b"a") for s in range(50))

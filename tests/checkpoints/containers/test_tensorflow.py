@@ -3,11 +3,11 @@
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import pytest
+from fuzz import mutate
+from fuzz_files import crc32c, first_block, in_table
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import Container
@@ -156,38 +156,38 @@ def test_a_flipped_bit_is_noticed(opened: Open, tmp_path: Path, part: str) -> No
 
 
 def test_a_shape_larger_than_the_data_is_refused_before_it_is_read(
-    opened: Open, tmp_path: Path, fuzzing: ModuleType
+    opened: Open, tmp_path: Path
 ) -> None:
     prefix = tmp_path / "m"
     write_tensorflow({"a": np.zeros((77, 3), "f4")}, prefix)
     index = prefix.with_name("m.index").read_bytes()
     # TensorShapeProto: a dimension (2) of 2 bytes with the size (1) 77 as a varint.
-    block = index[: fuzzing.first_block(index)]
+    block = index[: first_block(index)]
     assert block.count(b"\x12\x02\x08\x4d") == 1
     forged = block.replace(b"\x12\x02\x08\x4d", b"\x12\x02\x08\x7f")
-    prefix.with_name("m.index").write_bytes(fuzzing.in_table(index)(forged))
+    prefix.with_name("m.index").write_bytes(in_table(index)(forged))
     with pytest.raises(WeightsError, match=r"'a' of shape \[127, 3\] is larger than what its data"):
         opened(prefix)
 
 
-def test_the_checksum_of_the_forged_table_is_right(fuzzing: ModuleType) -> None:
+def test_the_checksum_of_the_forged_table_is_right() -> None:
     """Else the test before would see a checksum, not a shape."""
-    assert fuzzing.crc32c(b"123456789") == 0xE3069283  # the check value of RFC 3720's CRC32C
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of RFC 3720's CRC32C
 
 
-def test_mutated_real_files(opened: Open, tmp_path: Path, fuzzing: Any) -> None:
+def test_mutated_real_files(opened: Open, tmp_path: Path) -> None:
     prefix = saver(tmp_path, "V2")
     for name in ("model.ckpt.index", "model.ckpt.data-00000-of-00001"):
         whole = (tmp_path / name).read_bytes()
         for seed in range(30):
-            (tmp_path / name).write_bytes(fuzzing.mutate(whole, seed))
+            (tmp_path / name).write_bytes(mutate(whole, seed))
             outcome(opened, prefix)
         (tmp_path / name).write_bytes(whole)
     path = tmp_path / "model.ckpt.index"
     whole = path.read_bytes()
-    block, wrap = whole[: fuzzing.first_block(whole)], fuzzing.in_table(whole)
+    block, wrap = whole[: first_block(whole)], in_table(whole)
     for seed in range(60):
-        path.write_bytes(wrap(fuzzing.mutate(block, seed)))
+        path.write_bytes(wrap(mutate(block, seed)))
         outcome(opened, prefix)
     path.write_bytes(whole)
     same(opened(prefix), ARRAYS)
