@@ -19,7 +19,7 @@ from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.evaluation.run_record import TrainedOn
 from mobilenetv2.exporting.job import RECORD
 from mobilenetv2.exporting.verify import sample_pictures
-from mobilenetv2.files import sha256_of_file
+from mobilenetv2.files import read_file, sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
@@ -158,7 +158,7 @@ def precision_of(path: Path) -> str:
     try:
         if record.stat().st_size > LARGEST_RECORD:
             return UNKNOWN
-        known = json.loads(record.read_text("utf-8"))
+        known = json.loads(read_file(record, LARGEST_RECORD).decode("utf-8"))
         precision, digest = known["precision"], known["sha256"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return UNKNOWN
