@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mobilenetv2.checkpoints.containers import kinds
 from mobilenetv2.errors import DialectError, MobileNetV2Error, WeightsError
+from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING
 
 LARGEST = 512 * 1024**2
@@ -48,7 +49,7 @@ def _of_graph(path: Path) -> str | None:
     from mobilenetv2.checkpoints.foreign.reading import read_facts, with_files_beside
 
     try:
-        read_facts(with_files_beside(path.read_bytes(), path), path)
+        read_facts(with_files_beside(read_file(path, LARGEST), path), path)
     except DialectError as error:
         return str(error).removeprefix(f"{path}: ")
     except WeightsError:

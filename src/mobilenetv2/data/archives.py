@@ -14,7 +14,6 @@ import stat
 import tarfile
 import weakref
 import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
@@ -28,14 +27,20 @@ from mobilenetv2.errors import DataError, ImageError, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
 from mobilenetv2.text import escaped
+from mobilenetv2.zips import ENCRYPTED, OtherMethod, Zip
 
 SUFFIXES = (".zip", ".tar", *(f".tar{kind}" for kind in KINDS if not kind.startswith(".t")),
             *(kind for kind in KINDS if kind.startswith(".t")))  # fmt: skip
 """Suffixes of archives, in lower case."""
 MOST_MEMBERS = 5_000_000
-"""Largest number of files, folders and links in a .tar."""
+"""Largest number of files, folders and links in an archive."""
+LARGEST_HEADERS = 256 * 1024
+"""Most bytes of headers of a member of a .tar; a long name takes 1,536."""
+MOST_ATTRIBUTES = 64
+"""Most attributes that a .tar gives to all its members."""
+DIGITS = 16
+"""Largest square of a number's length in attributes, for each byte of them."""
 UTF8 = 0x800
-ENCRYPTED = 0x1
 
 
 def archive_suffix(name: str) -> str | None:
@@ -132,8 +137,8 @@ class ZipSource(Source):
         self, path: Path, ignore: Ignore | None = None, encoding: str | None = None
     ) -> None:
         try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+            self._archive = Zip(path, MOST_MEMBERS)
+        except zipfile.BadZipFile as error:
             raise DataError(f"{escaped(path)}: damaged zip archive ({error})") from None
         entries = self._archive.infolist()
         found = _Names(ignore or Ignore())
@@ -161,17 +166,14 @@ class ZipSource(Source):
         """Return a file's bytes."""
         entry = self._entries[name]
         _require_small(self.place, name, entry.file_size)
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            # Python unpacks bzip2 and LZMA with unbounded memory, and photos do not need them.
+        try:
+            return self._archive.content(entry, LIMITS.bytes)
+        except OtherMethod:
             raise ImageError(
                 f"{self.place}/{name}: compressed by an unsupported method; "
                 "make the archive without compression"
-            )
-        try:
-            with self._archive.open(entry) as file:
-                return file.read(LIMITS.bytes + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError,
-                RuntimeError) as error:  # fmt: skip
+            ) from None
+        except zipfile.BadZipFile as error:
             raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
 
 
@@ -232,9 +234,13 @@ class TarSource(Source):
         if data is not None:
             weakref.finalize(self, data.close)
         try:
-            # With fileobj, tarfile does not close the file.
-            with tarfile.TarFile(path, fileobj=data, encoding="utf-8") as archive:
-                members = _members(archive)
+            headers = _Headers(data or open_file(path))
+            try:
+                archive = tarfile.TarFile(path, fileobj=headers, encoding="utf-8")  # type: ignore
+                members = _members(archive, headers)
+            finally:
+                if data is None:
+                    headers.file.close()
             self._check_end(archive.offset)
         except _DAMAGED as error:
             what = (
@@ -300,7 +306,48 @@ _DAMAGED = (tarfile.TarError, EOFError, ValueError, IndexError, OverflowError, R
 """Errors that tarfile raises for headers that no program writes."""
 
 
-def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
+class _Headers:
+    """File of a tar archive, of which only the headers of members are read, each bounded.
+
+    tarfile reads a long name or a list of attributes of any size at once, and takes time and memory
+    by the square of it where attributes overlap.
+
+    Attributes:
+        left: bytes that may still be read for the next member.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.left = file, LARGEST_HEADERS
+        self.seek, self.tell = file.seek, file.tell
+        self._attributes = False
+
+    def read(self, count: int) -> bytes:
+        """Return the next bytes of a header."""
+        self.left -= count
+        if self.left < 0:
+            raise tarfile.ReadError(f"a member with more than {LARGEST_HEADERS:,} bytes of headers")
+        data = self.file.read(count)
+        if self._attributes:
+            _require_attributes(data)
+        self._attributes = data[156:157] in (b"x", b"g", b"X") and not self._attributes
+        return data
+
+
+def _require_attributes(data: bytes) -> None:
+    """Raise unless attributes, 'LENGTH KEY=VALUE' and a line feed each, follow one another."""
+    place = 0
+    while data[place : place + 1].isdigit():
+        digits = data[place : place + 8].partition(b" ")[0]
+        end = place + int(digits) if digits.isdigit() else 0
+        if data[end - 1 : end] != b"\n" or data.find(b"=", place, end) < 0:
+            raise tarfile.ReadError("damaged attributes of a member")
+        place = end
+    # tarfile looks for a number at each digit of a longer one.
+    if sum(len(digits) ** 2 for digits in re.findall(rb"\d+", data)) > DIGITS * len(data):
+        raise tarfile.ReadError("attributes of long numbers, which no program writes")
+
+
+def _members(archive: tarfile.TarFile, headers: _Headers) -> list[tarfile.TarInfo]:
     """Return the members of an archive; each lies behind the one before.
 
     tarfile follows a header whose size is negative back to where it was, and would read the same
@@ -318,8 +365,14 @@ def _members(archive: tarfile.TarFile) -> list[tarfile.TarInfo]:
             )
         if len(members) == MOST_MEMBERS:
             raise tarfile.ReadError(f"more members than the limit of {MOST_MEMBERS:,}")
+        if len(archive.pax_headers) > MOST_ATTRIBUTES:
+            raise tarfile.ReadError(f"more than {MOST_ATTRIBUTES} attributes for all members")
+        # Each member has those of all members, and its own.
+        member.pax_headers = {
+            key: member.pax_headers[key] for key in {"path"} & {*member.pax_headers}
+        }
         members.append(member)
-        offset = archive.offset
+        offset, headers.left = archive.offset, LARGEST_HEADERS
     return members
 
 

@@ -23,7 +23,7 @@ from mobilenetv2.text import escaped
 CHUNK = 1024**2
 LARGEST_RATIO = 200
 """Largest ratio of the unpacked size to the archive's; that of empty pictures as BMP is below."""
-SMALL = 64 * CHUNK
+SMALL = 32 * CHUNK
 """Unpacked size in bytes up to which any ratio is taken."""
 LZMA_MEMORY = 256 * CHUNK
 """Most memory of an .xz archive's dictionary, in bytes; that of 'xz -9' takes 65 MiB."""

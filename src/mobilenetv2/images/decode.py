@@ -101,7 +101,7 @@ def read_photo_noted(path: Path, limits: Limits = LIMITS) -> Decoded:
         size = path.stat().st_size
         if size > limits.bytes:
             raise ImageError(f"{path}: {size:,} bytes are more than the limit of {limits.bytes:,}")
-        data = read_file(path)
+        data = read_file(path, limits.bytes)
     except (OSError, ValueError) as error:  # a ValueError for a NUL, which no path has
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise ImageError(f"{path}: cannot be opened ({reason})") from None

@@ -7,7 +7,6 @@ was changed, or comes from another program. ``create_engine(artifact, threads)``
 MissingExtra if the runtime is not installed.
 """
 
-import io
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from mobilenetv2.model.outputs import require_finite
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.zips import Zip
 
 Output = Literal["logits", "features", "map", "probabilities"]
 """Output of a network; 'map' is the last feature map, before pooling.
@@ -175,7 +175,7 @@ def read_bounded(path: Path, limit: int = LARGEST_FILE) -> bytes:
     size = path.stat().st_size
     if size > limit:
         raise ArtifactError(f"{path}: {size:,} bytes are more than the limit of {limit:,}")
-    return read_file(path)
+    return read_file(path, limit)
 
 
 def embedded_config(text: str | None, path: Path) -> ModelConfig:
@@ -218,14 +218,14 @@ def archived_config(data: bytes, name: str, path: Path, broken: str) -> str | No
         ArtifactError: the archive is damaged.
     """
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with Zip(data) as archive:
             entry = archive.getinfo(name)
             if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > LARGEST_CONFIG:
                 raise ArtifactError(f"{path}: the config inside it was changed or damaged")
-            return archive.read(entry).decode("utf-8")
+            return archive.content(entry, LARGEST_CONFIG).decode("utf-8")
     except KeyError:
         return None
-    except (zipfile.BadZipFile, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise ArtifactError(f"{path}: {broken} ({error})") from None
 
 

@@ -7,7 +7,6 @@ really gives. The runtimes get bytes with all weights in them and open no other 
 
 import hashlib
 import importlib
-import io
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -37,6 +36,7 @@ from mobilenetv2.runtime.assumptions import (
 from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches, read_bounded
 from mobilenetv2.spec.foreign import ForeignConfig, Given
 from mobilenetv2.spec.records import Labels, Origin, Preprocessing
+from mobilenetv2.zips import Zip
 
 PROBED = 2
 """Number of made pictures."""
@@ -72,9 +72,9 @@ def _is_ours(data: bytes, name: str) -> bool:
     if name == "onnx":
         return CONFIG_KEY.encode() in data
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with Zip(data) as archive:
             return CONFIG in archive.namelist()
-    except (zipfile.BadZipFile, ValueError, OSError):
+    except zipfile.BadZipFile:
         return CONFIG.encode() in data  # a damaged one of ours: its reader says so
 
 

@@ -4,7 +4,6 @@ Declared sizes are compared with the file's size before memory is allocated. The
 archive's member is never used as a path.
 """
 
-import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.files import read_file
+from mobilenetv2.zips import Zip, require_plain
 
 LARGEST_FILE = 1024**3
 """Maximum size of a file in bytes, ten times that of the widest network's training checkpoint."""
@@ -123,11 +123,11 @@ def read_graph_file(path: Path) -> bytes:
     size = path.stat().st_size
     if size > LARGEST_GRAPH:
         raise WeightsError(f"{path}: {size:,} bytes are more than the limit of {LARGEST_GRAPH:,}")
-    return read_file(path)
+    return read_file(path, LARGEST_GRAPH)
 
 
 @contextmanager
-def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+def open_zip(path: Path) -> Iterator[Zip]:
     """Open a zip file after every member is read once and its checksum compared.
 
     PyTorch and Keras do not compare checksums, so damaged weights would not be noticed.
@@ -135,16 +135,13 @@ def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
     Raises:
         WeightsError: damaged, too many members or bytes, a name that occurs twice, or encrypted.
     """
-    with damage("zip file"), zipfile.ZipFile(path) as archive:
+    with damage("zip file"), Zip(path, MOST_ENTRIES) as archive:
         budget, seen = Budget(path.stat().st_size), set()
         for member in archive.infolist():
             budget.take(member.filename, member.file_size)
             if member.filename in seen:
                 raise WeightsError(f"damaged: the member {member.filename!r} occurs twice")
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise WeightsError(
-                    f"the member {member.filename!r} is compressed by an unsupported method"
-                )
+            require_plain(member)
             seen.add(member.filename)
         for member in archive.infolist():
             with archive.open(member) as file:

@@ -7,7 +7,6 @@ only a bounded part is read. The table is data: docs/weights.md shows it, and a 
 import re
 import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,12 @@ from typing import Any
 from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.documents import parse_table, read_json
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.files import open_file
+from mobilenetv2.files import open_file, read_file
+from mobilenetv2.zips import ENCRYPTED, OtherMethod, TooManyMembers, Zip
 
 START = 64 * 1024
 """Number of bytes from which a file is recognised."""
-LARGEST_JSON = 32 * 1024**2
-MOST_MEMBERS = 20_000
-ENCRYPTED = 0x1
-"""Flag of a zip archive's member that only a password opens."""
+LARGEST_JSON = bounds.LARGEST_JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +267,7 @@ def recognise(path: Path) -> str | None:
         return "incomplete" if _hdf5_end(start) > size else None
     if start[4:8] == b"TFL3":
         looked_into = size <= bounds.LARGEST_GRAPH
-        return "edge-tpu" if looked_into and b"edgetpu-custom-op" in _whole(path) else None
+        return "edge-tpu" if looked_into and b"edgetpu-custom-op" in read_file(path, size) else None
     if found := _text(start, path):
         return found
     if suffix == ".bin" and (path.with_suffix(".xml").is_file() or _ncnn_beside(path)):
@@ -290,11 +287,6 @@ def _folder(suffix: str) -> str | None:
 
 def _ncnn_beside(path: Path) -> bool:
     return path.with_suffix(".param").is_file()
-
-
-def _whole(path: Path) -> bytes:
-    with open_file(path) as file:
-        return file.read()
 
 
 def _text(start: bytes, path: Path) -> str | None:
@@ -331,8 +323,8 @@ def _kind_of_json(found: Any) -> str:
 def _zip(path: Path) -> str | None:
     """Return the kind of a zip archive by its members' names; None for those that are read."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()[:MOST_MEMBERS]
+        with Zip(path) as archive:
+            members = archive.infolist()
             if any(member.flag_bits & ENCRYPTED for member in members):
                 return "password"
             names = [member.filename for member in members]
@@ -342,12 +334,11 @@ def _zip(path: Path) -> str | None:
             if any(n.endswith(("archive_format", "exported_program.json")) for n in names):
                 return "pt2"
             if pickled is not None:
-                with archive.open(pickled) as file:
-                    start = file.read(16 * START)
+                start = archive.start(archive.getinfo(pickled), 16 * START)
                 return "pickled-model" if any(name in start for name in INSIDE_WHOLE) else None
-    except RuntimeError:  # a compression that Python's zipfile does not have
+    except (OtherMethod, TooManyMembers):  # no program stores a network so
         return "archive"
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError):
+    except zipfile.BadZipFile:
         # Its table of contents is the last thing in it.
         return "incomplete"
     if any(n.rpartition("/")[2] == "model.weights.h5" for n in names):

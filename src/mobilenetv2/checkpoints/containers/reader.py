@@ -34,7 +34,7 @@ from mobilenetv2.checkpoints.containers import (
     tensorflow,
 )  # fmt: skip
 from mobilenetv2.errors import MissingExtra, WeightsError, require
-from mobilenetv2.files import open_file
+from mobilenetv2.files import open_file, read_file
 from mobilenetv2.formats import FORMATS, GRAPHS
 
 Kind = Literal[
@@ -317,7 +317,7 @@ def _accept(path: Path, folder: Path, largest: int) -> Container:
     try:
         if answer.is_symlink() or answer.stat().st_size > bounds.LARGEST_JSON:
             raise ValueError("too large")
-        said = json.loads(answer.read_text("utf-8"))
+        said = json.loads(read_file(answer, bounds.LARGEST_JSON).decode("utf-8"))
         if "error" in said:
             raise WeightsError(f"{path}: {said['error']}")
         if arrays.is_symlink() or not arrays.is_file():

@@ -41,7 +41,7 @@ def read_savedmodel(path: Path, folder: Path) -> Container:
             if file.stat().st_size > bounds.LARGEST_GRAPH:
                 raise WeightsError(f"{file.name} has {file.stat().st_size:,} bytes")
             with bounds.damage(f"{file.name} of a SavedModel"):
-                config = _root_config(read_file(file), places)
+                config = _root_config(read_file(file, bounds.LARGEST_GRAPH), places)
     if config is None:
         raise WeightsError(
             "a SavedModel without the layers of Keras 2 in it: it is a program, which is never run "

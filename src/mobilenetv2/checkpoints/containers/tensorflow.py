@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import Container, bounds
 from mobilenetv2.errors import WeightsError, require
+from mobilenetv2.files import open_file
 
 TABLE = struct.pack("<Q", 0xDB4775248B80FB57)
 """Last bytes of a sorted table, the format of indices and old checkpoints."""
@@ -98,7 +99,7 @@ def read_tensorflow(path: Path, folder: Path) -> Container:
 def _newest(folder: Path) -> Path:
     state = folder / "checkpoint"
     if state.is_file():
-        with state.open("rb") as file:
+        with open_file(state) as file:
             found = STATE.search(file.read(LARGEST_STATE))
         # Only the last part, because a moved checkpoint still names its old folder.
         name = found[1].decode("utf-8", "replace").replace("\\", "/") if found else ""
@@ -113,7 +114,7 @@ def _newest(folder: Path) -> Path:
 
 def _is_table(path: Path) -> bool:
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with open_file(path) as file:
         file.seek(max(0, size - len(TABLE)))
         return file.read() == TABLE
 
@@ -141,7 +142,7 @@ def extract_checkpoint(path: Path, folder: Path) -> Path:
     """
     budget = bounds.Budget(path.stat().st_size * TAR_EXPANSION)
     parts: dict[str, list[str]] = {}
-    with path.open("rb") as file:
+    with open_file(path) as file:
         gzipped = file.read(2) == b"\x1f\x8b"
     with bounds.damage("tar file"), tarfile.open(path, "r:gz" if gzipped else "r:") as archive:
         for member in archive:

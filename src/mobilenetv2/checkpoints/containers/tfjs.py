@@ -44,7 +44,9 @@ def read_tfjs(path: Path) -> Container:
     with bounds.damage("TensorFlow.js model", path):
         if path.stat().st_size > bounds.LARGEST_JSON:
             raise WeightsError(f"its JSON has more than {bounds.LARGEST_JSON:,} bytes")
-        said = parse_json(read_file(path).decode("utf-8-sig", "replace"), path.name)
+        said = parse_json(
+            read_file(path, bounds.LARGEST_JSON).decode("utf-8-sig", "replace"), path.name
+        )
         if not isinstance(said, dict) or "modelTopology" not in said:
             raise WeightsError("not a TensorFlow.js model: it has no modelTopology")
         config = _config(said)
@@ -95,7 +97,7 @@ def _read_shards(folder: Path, names: list[Any]) -> bytes:
     total = sum(file.stat().st_size for file in files)
     if total > bounds.LARGEST_FILE:
         raise WeightsError(f"{total:,} bytes of weights are more than {bounds.LARGEST_FILE:,}")
-    return b"".join(read_file(file) for file in files)
+    return b"".join(read_file(file, bounds.LARGEST_FILE) for file in files)
 
 
 def _take(

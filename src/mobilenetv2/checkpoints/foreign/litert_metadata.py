@@ -8,7 +8,6 @@ frameworks provide that schema in Python, so the field numbers of its few tables
 import io
 import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.checkpoints.description import Normalisation
 from mobilenetv2.errors import WeightsError
+from mobilenetv2.zips import Zip
 
 NAME = b"TFLITE_METADATA"
 IDENTIFIER, MODEL_IDENTIFIER = b"M001", b"TFL3"
@@ -163,12 +163,12 @@ def archived_texts(data: bytes) -> dict[str, str]:
     if not zipfile.is_zipfile(io.BytesIO(data)):
         return found
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        with Zip(data) as archive:
             for entry in archive.infolist()[:MOST_ENTRIES]:
                 if entry.filename.endswith(".txt") and entry.file_size <= LARGEST_ENTRY:
-                    found[entry.filename] = archive.read(entry).decode("utf-8-sig")
-    except (
-        zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, NotImplementedError
-    ) as error:  # fmt: skip
+                    found[entry.filename] = archive.content(entry, LARGEST_ENTRY).decode(
+                        "utf-8-sig"
+                    )
+    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise WeightsError(f"the list of labels in it is damaged ({error})") from None
     return found

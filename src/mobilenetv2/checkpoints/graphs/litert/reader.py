@@ -6,8 +6,8 @@ the flatbuffer; other files have at most a list of labels.
 """
 
 import dataclasses
+import io
 import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +25,12 @@ from mobilenetv2.checkpoints.graphs.litert.walk import walk
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, with_bias
 from mobilenetv2.checkpoints.labels import labels_among
 from mobilenetv2.errors import DialectError
+from mobilenetv2.files import read_file
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.litert import CONFIG, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.spec.published import SLIM
+from mobilenetv2.zips import Zip
 
 LARGEST_ENTRY = 4 * 1024**2
 NOTE = "BatchNorm was folded in the LiteRT file."
@@ -83,18 +85,17 @@ def _input_range(graph: Graph) -> tuple[float, float] | None:
 
 def _embedded(path: Path) -> dict[str, str]:
     """Return the texts in the zip archive after the flatbuffer, by name."""
-    if not zipfile.is_zipfile(path):
+    data = read_file(path, bounds.LARGEST_GRAPH)
+    if not zipfile.is_zipfile(io.BytesIO(data)):
         return {}
     found: dict[str, str] = {}
     try:
-        with zipfile.ZipFile(path) as archive:
+        with Zip(data) as archive:
             for entry in archive.infolist():
                 wanted = entry.filename.endswith(".txt") or entry.filename == CONFIG
                 if wanted and entry.file_size <= LARGEST_ENTRY and len(found) < 8:
-                    found[entry.filename] = archive.read(entry).decode("utf-8")
-    except (
-        zipfile.BadZipFile, zlib.error, ValueError, RuntimeError, OSError, NotImplementedError
-    ) as error:  # fmt: skip
+                    found[entry.filename] = archive.content(entry, LARGEST_ENTRY).decode("utf-8")
+    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
         raise DialectError(f"the list of labels in it is damaged ({error})") from None
     return found
 
