@@ -6,7 +6,6 @@ process. So this module compares the graph with the config first.
 """
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.description import LARGEST, sidecar_path
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.files import temporary_folder
 from mobilenetv2.graph.graph import Conv, Linear, real
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model import seal
@@ -217,8 +217,8 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> Ncnn:
     if threads is not None:
         net.opt.num_threads = threads
     # From files: when it reads memory, ncnn does not check the end of the weights.
-    with tempfile.TemporaryDirectory() as folder, suppress_native_output():
-        graph, weights = Path(folder) / "model.param", Path(folder) / "model.bin"
+    with temporary_folder() as folder, suppress_native_output():
+        graph, weights = folder / "model.param", folder / "model.bin"
         graph.write_bytes(artifact.graph)
         weights.write_bytes(artifact.weights)
         taken = net.load_param(str(graph)) == 0 and net.load_model(str(weights)) == 0
