@@ -17,6 +17,7 @@ from mobilenetv2.files import (
     open_file,
     read_file,
     recover,
+    remove_orphans,
     require_only,
     sha256_of_file,
     sweep,
@@ -239,8 +240,9 @@ def test_sweep_takes_only_what_a_killed_process_left(tmp_path: Path) -> None:
     assert (tmp_path / "deep" / f"{TEMPORARY}file-2").exists()
 
 
+@pytest.mark.parametrize("locks", [True, False])
 def test_what_a_killed_writer_left_goes_with_the_next_once_nobody_can_be_writing(
-    tmp_path: Path,
+    tmp_path: Path, locks: bool
 ) -> None:
     names = ("a[1]-00000000", "a[1]-0000000f", "a[1]-b-00000000")
     old, new, another = (tmp_path / f"{TEMPORARY}{name}" for name in names)
@@ -250,9 +252,12 @@ def test_what_a_killed_writer_left_goes_with_the_next_once_nobody_can_be_writing
         days = 0 if orphan is new else 2
         then = time.time() - days * ORPHANED
         os.utime(orphan, (then, then))
+    remove_orphans(tmp_path / "a[1]", alone=locks)
+    kept = [another.name] if locks else [new.name, another.name]
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(kept)
     with atomic_folder(tmp_path / "a[1]"):
-        pass
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([new.name, another.name, "a[1]"])
+        pass  # it holds the lock
+    assert {p.name for p in tmp_path.iterdir()} == {another.name, "a[1]"}
 
 
 def test_the_current_folder_has_a_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

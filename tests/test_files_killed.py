@@ -19,6 +19,7 @@ WRITER = """
 import os, signal, sys
 from pathlib import Path
 from mobilenetv2.files import *
+import filelock  # its modules are opened before steps are counted
 
 kind, target, fatal_step = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
 number = int(sys.argv[4])

@@ -68,6 +68,10 @@ class RunError(MobileNetV2Error):
     """A run folder that already exists, does not exist, or cannot be resumed."""
 
 
+class InUse(MobileNetV2Error):
+    """A run folder or an output that another process is writing."""
+
+
 class Stopped(KeyboardInterrupt):
     """Ctrl-C (or SIGTERM) stopped a training run after a step; everything is saved.
 

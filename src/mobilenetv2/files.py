@@ -5,8 +5,9 @@ Reading: only regular files are opened, so that no read waits for a pipe or touc
 Writing: a kill at any moment leaves the old or the new file or folder, never a half-written one. A
 file is written beside its target under a temporary name, flushed to the disk and renamed. A folder
 cannot be renamed over another one, so the old folder is renamed first. A kill between the two
-renames leaves it under a name that :func:`recover` knows; every reader calls that. Symbolic links
-are kept, and their targets replaced. A pipe or a device is written into and never replaced.
+renames leaves it under a name that :func:`recover` knows; every reader calls that. A folder has one
+writer at a time (:func:`mobilenetv2.locks.hold`); the others wait. Symbolic links are kept, and
+their targets replaced. A pipe or a device is written into and never replaced.
 """
 
 import contextlib
@@ -23,10 +24,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from mobilenetv2.locks import hold
+
 TEMPORARY = ".partial-"
 PREVIOUS = ".previous-"
 ORPHANED = 24 * 3600.0
-"""Age in seconds after which a temporary folder counts as abandoned."""
+"""Age in seconds after which a temporary folder counts as abandoned on a disk without locks."""
 
 
 KINDS = {
@@ -160,32 +163,76 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
     Raises:
         NotADirectoryError: ``target`` is a file.
+        OSError: the folder cannot be written; the error names ``target``.
     """
-    target = _place_for_folder(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(_previous(target), ignore_errors=True)  # left by a kill after the second rename
-    remove_orphans(target)
-    temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
-    temporary.mkdir()
+    given = target
+    with hold(target, wait=True) as alone:
+        target = _place_for_folder(target)
+        remove_orphans(target, alone)
+        temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
+        try:
+            with naming(given, temporary):
+                temporary.mkdir()
+                yield temporary
+                _flush_folder(temporary)
+                _exchange(temporary, target)
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk, which may come without the name of a file."""
+
+
+@contextmanager
+def naming(place: Path, temporary: Path, home: Path | None = None) -> Iterator[None]:
+    """Make errors of a disk in the ``with`` block name a path that users know.
+
+    Args:
+        place: path for the temporary folder, and for errors that name no file.
+        temporary: the temporary folder.
+        home: folder that the temporary folder's files are for. Default: ``place``.
+    """
     try:
-        yield temporary
-        _flush_folder(temporary)
-        _exchange(temporary, target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    _flush_folder(target.parent)
-    shutil.rmtree(_previous(target), ignore_errors=True)
+        yield
+    except OSError as error:
+        name, known = str(error.filename or ""), str(temporary)
+        if name.startswith(f"{known}{os.sep}"):
+            name = f"{place if home is None else home}{name.removeprefix(known)}"
+        elif (name and name != known) or (not name and error.errno not in NO_SPACE):
+            raise
+        else:
+            name = str(place)
+        raise OSError(error.errno, error.strerror, name) from None
 
 
-def remove_orphans(target: Path) -> None:
-    """Remove old temporary folders that killed writers of ``target`` left.
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a folder in the system's folder for temporary files, which is deleted at the end.
 
-    A new one may belong to another process that is writing, so it stays.
+    Raises:
+        OSError: the disk is full; the error names the system's folder.
+    """
+    import tempfile  # it takes milliseconds
+
+    with tempfile.TemporaryDirectory(prefix="mobilenetv2-") as name:
+        place = Path(name)
+        with naming(place.parent, place, place.parent):
+            yield place
+
+
+def remove_orphans(target: Path, alone: bool) -> None:
+    """Remove the temporary folders that killed writers of ``target`` left.
+
+    Args:
+        target: the file or folder that they were for.
+        alone: True if this process holds ``target``. Else only old ones are removed, because a new
+            one may belong to another process that is writing.
     """
     for orphan in target.parent.glob(f"{TEMPORARY}{glob.escape(target.name)}-{'[0-9a-f]' * 8}"):
         with suppress(OSError):  # another process removed it
-            if time.time() - orphan.stat().st_mtime > ORPHANED:
+            if alone or time.time() - orphan.stat().st_mtime > ORPHANED:
                 shutil.rmtree(orphan)
 
 
@@ -197,18 +244,16 @@ def take_place(made: Path, target: Path) -> None:
         IsADirectoryError: ``target`` is a folder, and ``made`` a file.
     """
     if made.is_dir():
-        target = _place_for_folder(target)
-        shutil.rmtree(_previous(target), ignore_errors=True)
-        _exchange(made, target)
-        shutil.rmtree(_previous(target), ignore_errors=True)
-    else:
-        if target.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
-        if _target_of_links(target) == (target, True):
-            os.replace(made, target)
-        else:  # a link may lead to another disk
-            write_atomically(target, made.read_bytes())
-            made.unlink()
+        with hold(target, wait=True):
+            _exchange(made, _place_for_folder(target))
+        return
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
+    if _target_of_links(target) == (target, True):
+        os.replace(made, target)
+    else:  # a link may lead to another disk
+        write_atomically(target, made.read_bytes())
+        made.unlink()
     _flush_folder(target.parent)
 
 
@@ -225,17 +270,20 @@ def _place_for_folder(target: Path) -> Path:
 
 
 def _exchange(temporary: Path, target: Path) -> None:
-    """Rename ``temporary`` to ``target``; an old folder gets the name for previous ones."""
+    """Rename ``temporary`` to ``target``, which this process holds; the old folder is removed."""
+    shutil.rmtree(_previous(target), ignore_errors=True)  # left by a kill after the second rename
     for attempt in range(100):
         if target.exists():
             os.rename(target, _previous(target))
         try:
             os.rename(temporary, target)
-            return
+            break
         except OSError:
             # A reader may have brought the old folder back between the two renames.
             if attempt == 99 or not target.exists():
                 raise
+    _flush_folder(target.parent)
+    shutil.rmtree(_previous(target), ignore_errors=True)
 
 
 def _without_links(target: Path) -> Path:

@@ -1,6 +1,7 @@
 """Import and export of other projects' checkpoints."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -26,6 +27,7 @@ from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.hub.catalogue import HUB, catalogue
 from mobilenetv2.hub.models import find_spec, locate
 from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.locks import hold
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.networks.given_model import AnyModel, located
@@ -148,6 +150,7 @@ def import_checkpoint(
         DialectError: the network is not a MobileNetV2, or does not match the arguments; or the
             preprocessing of a quantised file has to be given.
         RunError: the model folder exists.
+        InUse: another process writes the model folder.
         ImageError: a photo cannot be read.
         MissingExtra: the library that reads the format is not installed.
 
@@ -158,36 +161,50 @@ def import_checkpoint(
         (10, ('airplane', 'automobile'))
     """
     name, source = fspath(file), Path(file)
-    if output is not None:
-        require_replaceable(Path(output), overwrite)
-    if source.exists() or source.with_name(f"{source.name}.index").is_file():
-        options = ImportOptions(
-            dialect=dialect,
-            labels=labels_given(labels),
-            width=width,
-            size=(size, size) if isinstance(size, int) else size,
-            spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
-            preprocessing=preprocessing_of(preprocessing),
-            resize=resize,
-            bgr=bgr,
-            body=body,
-            strides=None if strides is None else read_strides(strides),
-        )
-        imported = Imported(*import_network(source, options, find_photos(several(photos)), rebase))
-    else:
-        _require_name(name)
-        given = {
-            "labels": labels, "width": width, "size": size, "spec": spec, "strides": strides,
-            "preprocessing": preprocessing, "resize": resize, "bgr": bgr or None,
-            "body": body or None, "photos": photos or None, "rebase": None if rebase else rebase,
-        }  # fmt: skip
-        for option, value in given.items():
-            if value is not None:
-                raise DialectError(f"{name}: {option} is for files; 'weights fetch' gives one")
-        imported = Imported(*store.load(locate(name)))
-    if output is not None:
-        store.save(Path(output), *imported)
-    return imported
+    with _reserved(None if output is None else Path(output), overwrite):
+        if source.exists() or source.with_name(f"{source.name}.index").is_file():
+            options = ImportOptions(
+                dialect=dialect,
+                labels=labels_given(labels),
+                width=width,
+                size=(size, size) if isinstance(size, int) else size,
+                spec=spec if isinstance(spec, NetworkSpec | None) else find_spec(fspath(spec)),
+                preprocessing=preprocessing_of(preprocessing),
+                resize=resize,
+                bgr=bgr,
+                body=body,
+                strides=None if strides is None else read_strides(strides),
+            )
+            imported = Imported(
+                *import_network(source, options, find_photos(several(photos)), rebase)
+            )
+        else:
+            _require_name(name)
+            given = {
+                "labels": labels, "width": width, "size": size, "spec": spec, "strides": strides,
+                "preprocessing": preprocessing, "resize": resize, "bgr": bgr or None,
+                "body": body or None, "photos": photos or None,
+                "rebase": None if rebase else rebase,
+            }  # fmt: skip
+            for option, value in given.items():
+                if value is not None:
+                    raise DialectError(f"{name}: {option} is for files; 'weights fetch' gives one")
+            imported = Imported(*store.load(locate(name)))
+        if output is not None:
+            store.save(Path(output), *imported)
+        return imported
+
+
+@contextmanager
+def _reserved(out: Path | None, overwrite: bool) -> Iterator[None]:
+    """Hold a model folder that will be written, or nothing."""
+    if out is None:
+        yield
+        return
+    require_replaceable(out, overwrite)  # makes no folder for one that is refused
+    with hold(out):
+        require_replaceable(out, overwrite)  # another process may have been faster
+        yield
 
 
 def _require_name(name: str) -> None:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,9 +14,10 @@ import pytest
 from mobilenetv2 import files
 from mobilenetv2.data.dataset import Photo, Split
 from mobilenetv2.data.sources import MemorySource
-from mobilenetv2.errors import RunError
+from mobilenetv2.errors import InUse, RunError
 from mobilenetv2.evaluation.run_record import read_split
 from mobilenetv2.files import PREVIOUS, TEMPORARY
+from mobilenetv2.locks import INSIDE
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.training import folder
@@ -24,7 +27,8 @@ from mobilenetv2.training.folder import (
     Row,
     RunFolder,
     Start,
-    new_folder,
+    find_run,
+    new_run,
     open_run,
 )
 from mobilenetv2.training.recipe import Recipe
@@ -47,7 +51,7 @@ PARTS = (
 
 
 def begin(path: Path, weights: Path | None = None) -> RunFolder:
-    run = open_run(path)
+    run = find_run(path)
     run.begin(Recipe().changed(epochs=3), PARTS, "photos", weights, "torch", None)
     return run
 
@@ -87,16 +91,52 @@ def test_the_start_says_where_the_photos_are_from_anywhere_and_what_computed(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()  # what is built in goes first
     for data, expected in (("holiday", str(tmp_path / "holiday")), ("digits", "digits")):
-        run = open_run(tmp_path / f"run-{data}")
+        run = find_run(tmp_path / f"run-{data}")
         run.begin(Recipe(), PARTS, data, None, "torch", "bfloat16 on cpu")
         started = json.loads(run.start.read_text("utf-8"))
         assert (started["data"], started["computes"]) == (expected, "bfloat16 on cpu")
 
 
-def test_opening_writes_nothing_and_takes_an_empty_folder(tmp_path: Path) -> None:
-    open_run(tmp_path / "new", overwrite=True)
+def test_finding_writes_nothing_and_opening_leaves_nothing(tmp_path: Path) -> None:
+    find_run(tmp_path / "new", overwrite=True)
     assert list(tmp_path.iterdir()) == []
-    assert open_run(tmp_path).path == tmp_path
+    with open_run(tmp_path / "deep" / "new") as run:
+        assert [path.name for path in run.path.iterdir()] == [INSIDE]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_taken_and_one_with_the_lock_of_a_killed_process(tmp_path: Path) -> None:
+    for name in ((), (INSIDE,)):
+        for each in name:
+            (tmp_path / each).touch()
+        with open_run(tmp_path) as run:
+            run.begin(Recipe(), PARTS, "photos", None, "torch", None)
+            assert (tmp_path / INSIDE).is_file()
+            run.clear()
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": True}, {"overwrite": True}])
+def test_a_run_that_another_process_has_is_refused_and_stays(
+    tmp_path: Path, options: dict[str, bool]
+) -> None:
+    path = begin(tmp_path / "run").path if options else tmp_path / "run"
+    code = "import sys; from pathlib import Path; from mobilenetv2.locks import hold\n"
+    code += "with hold(Path(sys.argv[1]), inside=True): print('held', flush=True); input()"
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        if options:  # else the folder is not empty
+            (path / f"{TEMPORARY}other").touch()
+        with pytest.raises(InUse, match=r"run: in use, .*choose another"):
+            open_run(path, **options).__enter__()
+        assert (path / f"{TEMPORARY}other").is_file() == bool(options)
+        other.kill()
+    (path / f"{TEMPORARY}other").unlink(missing_ok=True)
+    with open_run(path, **options):  # a kill leaves nothing in the way
+        pass
+    assert not (path / INSIDE).exists()
 
 
 def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Path) -> None:
@@ -105,8 +145,8 @@ def test_an_existing_run_is_an_error_unless_it_is_to_be_overwritten(tmp_path: Pa
     with pytest.raises(
         RunError, match="run: exists already; choose another output, or give resume=True"
     ):
-        open_run(run.path)
-    open_run(run.path, overwrite=True)
+        find_run(run.path)
+    find_run(run.path, overwrite=True)
     assert (run.path / "old").exists()
     run.begin(Recipe().changed(epochs=9), PARTS, "photos", None, "torch", None)
     assert not (run.path / "old").exists()
@@ -120,9 +160,9 @@ def test_what_is_not_a_run_is_never_overwritten(tmp_path: Path) -> None:
         path.write_text("mine")
     for path in (folder, file):
         with pytest.raises(RunError, match=r"not a run folder \(it has no recipe.toml\), so not"):
-            open_run(path, overwrite=True)
+            find_run(path, overwrite=True)
         with pytest.raises(RunError, match="exists already; choose another output"):
-            open_run(path)
+            find_run(path)
     assert (folder / "mine.txt").read_text() == file.read_text() == "mine"
 
 
@@ -133,22 +173,22 @@ def test_a_folder_that_nobody_named_is_claimed_and_given_back(
     (tmp_path / "shoes.zip").write_bytes(b"")
     (tmp_path / "link").symlink_to(tmp_path)
     runs = Path("runs")
-    with new_folder("shoes.zip") as first, new_folder("shoes.zip") as second:
-        assert (first, second) == (runs / "shoes", runs / "shoes-2")
-        (first / "recipe.toml").write_text("")
-        with new_folder("digits") as built_in, pytest.raises(RunError, match="among the photos of"):
-            assert built_in == runs / "digits"
-            new_folder("link").__enter__()
-    assert capsys.readouterr().err.splitlines()[1] == f"the run folder is {second}"
+    with new_run("shoes.zip") as first, new_run("shoes.zip") as second:
+        assert (first.path, second.path) == (runs / "shoes", runs / "shoes-2")
+        first.recipe.write_text("")
+        with new_run("digits") as built_in, pytest.raises(RunError, match="among the photos of"):
+            assert built_in.path == runs / "digits"
+            new_run("link").__enter__()
+    assert capsys.readouterr().err.splitlines()[1] == f"the run folder is {second.path}"
     assert [path.name for path in runs.iterdir()] == ["shoes"]
-    with pytest.raises(KeyError), new_folder("photos/"):
+    with pytest.raises(KeyError), new_run("photos/"):
         raise KeyError
     assert [path.name for path in runs.iterdir()] == ["shoes"]
 
 
 def test_there_must_be_a_run_to_resume(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"no run to resume, it has no recipe.toml"):
-        open_run(tmp_path, resume=True)
+        find_run(tmp_path, resume=True)
 
 
 def test_resuming_mends_what_a_kill_left(tmp_path: Path) -> None:
@@ -157,7 +197,8 @@ def test_resuming_mends_what_a_kill_left(tmp_path: Path) -> None:
         (run.path / name).mkdir()
         (run.path / name / "from").write_text(name)
     (run.path / f"{TEMPORARY}metrics.csv-2").write_text("half")
-    assert open_run(run.path, resume=True).path == run.path
+    with open_run(run.path, resume=True) as opened:
+        assert opened.path == run.path
     assert (run.best / "from").read_text() == f"{PREVIOUS}best"
     assert (run.last / "from").read_text() == "last"
     names = {path.name for path in run.path.iterdir()}
@@ -172,7 +213,22 @@ def test_a_beginning_that_was_killed_can_be_overwritten(tmp_path: Path) -> None:
         RunError, match=r"does not record the start .* start the run again with overwrite"
     ):
         run.read_start()
-    assert open_run(run.path, overwrite=True).path == run.path
+    assert find_run(run.path, overwrite=True).path == run.path
+
+
+def test_emptying_a_run_that_is_killed_leaves_one_that_may_be_overwritten_but_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(tmp_path / "run")
+    left, real = [], Path.unlink
+
+    def seen(path: Path, missing_ok: bool = False) -> None:
+        real(path, missing_ok)
+        left.append({entry.name for entry in run.path.iterdir()})
+
+    monkeypatch.setattr(Path, "unlink", seen)
+    run.clear()
+    assert left == [{"recipe.toml", "split.csv"}, {"recipe.toml"}, set()]
 
 
 def test_a_beginning_that_fails_leaves_nothing(
@@ -186,8 +242,8 @@ def test_a_beginning_that_fails_leaves_nothing(
         real(path, content)
 
     monkeypatch.setattr(folder, "write_atomically", full)
-    with pytest.raises(OSError, match="No space"):
-        begin(tmp_path / "run")
+    with pytest.raises(OSError, match="No space"), open_run(tmp_path / "run") as run:
+        run.begin(Recipe(), PARTS, "photos", None, "torch", None)
     assert list(tmp_path.iterdir()) == []
 
 

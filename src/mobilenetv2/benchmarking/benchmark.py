@@ -20,6 +20,7 @@ from mobilenetv2.evaluation.run_record import trained_on
 from mobilenetv2.exporting.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import ALIASES, FORMATS, INT8, PRECISIONS, RUNTIMES, Precision
+from mobilenetv2.locks import hold
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
@@ -124,13 +125,14 @@ class Benchmark:
             MissingExtra: matplotlib is not installed.
         """
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        write_atomically(place / REPORT, json.dumps(self.to_dict(every=True), indent=1) + "\n")
         title = (
             f"{self.model} on {self.photos_from}\n{self.machine['processor']}, "
             f"{self.threads} threads"
         )
-        draw(self.rows, self.batches[0], title, place / PICTURE)
+        record = json.dumps(self.to_dict(every=True), indent=1) + "\n"
+        with hold(place, inside=True, wait=True):
+            write_atomically(place / REPORT, record)
+            draw(self.rows, self.batches[0], title, place / PICTURE)
         say(f"wrote {place / REPORT} and {PICTURE}")
 
 

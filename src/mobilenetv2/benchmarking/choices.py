@@ -19,7 +19,7 @@ from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.evaluation.run_record import TrainedOn
 from mobilenetv2.exporting.job import RECORD
 from mobilenetv2.exporting.verify import sample_pictures
-from mobilenetv2.files import read_file, sha256_of_file
+from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track

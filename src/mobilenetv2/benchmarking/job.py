@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from mobilenetv2.benchmarking.choices import Candidate, Photos
 from mobilenetv2.benchmarking.process import LONGEST, Process
 from mobilenetv2.benchmarking.results import Row, Speed, compare_answers
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error, argument
+from mobilenetv2.files import temporary_folder
 from mobilenetv2.formats import FORMATS, INT8
 from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
@@ -63,8 +63,8 @@ def measure_candidates(job: Job) -> list[Row]:
         MobileNetV2Error: the model cannot be read or run.
     """
     rows = [Row(candidate) for candidate in job.candidates]
-    with TemporaryDirectory(prefix="benchmark-") as name, ExitStack() as stack:
-        folder, started = Path(name), list[tuple[Row, Process]]()
+    with temporary_folder() as folder, ExitStack() as stack:
+        started = list[tuple[Row, Process]]()
         np.save(folder / PICTURES, job.photos.pictures)
         reference = reference_logits(job)
         for key, (row, path) in enumerate(_write_files(job, rows, folder)):

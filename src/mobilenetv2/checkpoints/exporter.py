@@ -11,6 +11,7 @@ from mobilenetv2.checkpoints.dialects.registry import DIALECTS, GRAPHS, TENSORS,
 from mobilenetv2.checkpoints.graphs.network import GraphDialect
 from mobilenetv2.errors import ArtifactError, DialectError, argument
 from mobilenetv2.files import require_only, write_atomically
+from mobilenetv2.locks import hold
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -102,6 +103,7 @@ def write_checkpoint(
         DialectError: the dialect cannot express the network, or does not use the suffix.
         MissingExtra: the library that writes such a file is not installed.
         ArtifactError: ``out`` exists already.
+        InUse: another process writes ``out``.
         OSError: ``out`` cannot be written.
     """
     dialect, made = find(name, out), express_in(config, name, ignore_numerics, out)
@@ -109,20 +111,25 @@ def write_checkpoint(
     if dialect.suffixes and not out.name.lower().endswith(dialect.suffixes):
         raise DialectError(f"{out}: a {name} file ends in {' or '.join(dialect.suffixes)}")
     paths = dialect.places(out)
-    for place in paths:
+    _require_new(paths, overwrite)  # makes no folder for files that are refused
+    with hold(out):
+        _require_new(paths, overwrite)  # another process may have been faster
+        if dialect.folder:
+            require_only(out, dialect.folder)
+        dialect.write(made.config, arrays, out)
+        if not dialect.says_all:
+            origin = made.config.origin or Origin("trained here")
+            beside = dataclasses.replace(
+                made.config, origin=dataclasses.replace(origin, sha256=digest(out))
+            )
+            write_atomically(sidecar_path(out), beside.to_json())
+    return dataclasses.replace(made, paths=tuple(paths))
+
+
+def _require_new(places: Iterable[Path], overwrite: bool) -> None:
+    for place in places:
         if place.exists() and not overwrite:
             raise ArtifactError(
                 f"{place}: exists already; choose another path, or give "
                 f"{argument('overwrite', True)} to replace it"
             )
-    if dialect.folder:
-        require_only(out, dialect.folder)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    dialect.write(made.config, arrays, out)
-    if not dialect.says_all:
-        origin = made.config.origin or Origin("trained here")
-        beside = dataclasses.replace(
-            made.config, origin=dataclasses.replace(origin, sha256=digest(out))
-        )
-        write_atomically(sidecar_path(out), beside.to_json())
-    return dataclasses.replace(made, paths=tuple(paths))

@@ -1,6 +1,7 @@
 """Evaluation of a model on labelled photos: the public function ``evaluate`` and its result."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
@@ -21,6 +22,7 @@ from mobilenetv2.evaluation.report.html import element, plain_table
 from mobilenetv2.evaluation.report.page import PAGE, Explainer, write_report
 from mobilenetv2.evaluation.report.result import Result
 from mobilenetv2.evaluation.run_record import trained_on
+from mobilenetv2.locks import hold
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
@@ -130,12 +132,12 @@ class Evaluation:
 
         Raises:
             ImageError: a photo can no longer be read.
+            InUse: another process writes to the folder.
             OSError: the folder cannot be written.
         """
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         runtime = self.result.how.get("runtime")
-        with located(self.source) as given:
+        with hold(place, inside=True), located(self.source) as given:
             explainer = _explainer(given.place, runtime, self.threads)
             write_report(place, self.result, given.place, explainer, self.notes, private)
         return place / PAGE
@@ -223,6 +225,7 @@ def evaluate(
             photos cannot be read.
         WeightsError, ArtifactError, SpecError: the model cannot be found, read or run.
         MissingExtra: the runtime is not installed.
+        InUse: another process writes to the report's folder.
         OSError: the report's folder cannot be written.
 
     Example:
@@ -253,22 +256,21 @@ def evaluate(
     cautions = [one for one in (caution, index_note(chosen.classes, config.labels)) if one]
     for one in cautions:
         say(f"note: {one}")
-    if report is not None:
-        Path(report).mkdir(parents=True, exist_ok=True)
-    chosen, unreadable = readable_photos(chosen)
-    logits, folders = predict_split(loaded.predict, chosen, config.preprocessing)
-    truth = np.array(outputs)[folders]
-    predictions = Predictions(logits, truth, config.labels.names, config.outputs)
-    for note in unreadable:
-        say(note)
-    how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}
-    result = Result.of(loaded.name, escaped(place), chosen, config, predictions, how)
-    notes = [f"{one[0].upper()}{one[1:]}." for one in cautions]
-    source = loaded.place if loaded.place.exists() else model  # a network is not on the disk
-    made = Evaluation(result, source, threads, (*notes, *unreadable))
-    if report is not None:
-        say(f"report: {made.report(report, private=private)}")
-    return made
+    with hold(Path(report), inside=True) if report is not None else nullcontext():
+        chosen, unreadable = readable_photos(chosen)
+        logits, folders = predict_split(loaded.predict, chosen, config.preprocessing)
+        truth = np.array(outputs)[folders]
+        predictions = Predictions(logits, truth, config.labels.names, config.outputs)
+        for note in unreadable:
+            say(note)
+        how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}
+        result = Result.of(loaded.name, escaped(place), chosen, config, predictions, how)
+        notes = [f"{one[0].upper()}{one[1:]}." for one in cautions]
+        source = loaded.place if loaded.place.exists() else model  # a network is not on the disk
+        made = Evaluation(result, source, threads, (*notes, *unreadable))
+        if report is not None:
+            say(f"report: {made.report(report, private=private)}")
+        return made
 
 
 def _explainer(model: Path, runtime: str | None, threads: int | None) -> Explainer | None:

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +13,7 @@ from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.exporting.direct import graph_of
 from mobilenetv2.exporting.job import Options
+from mobilenetv2.files import temporary_folder
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
@@ -76,8 +76,8 @@ def _converted(
     Raises:
         ArtifactError: the converter failed.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / GIVEN).write_bytes(model)
+    with temporary_folder() as folder:
+        (folder / GIVEN).write_bytes(model)
         try:
             done = subprocess.run(
                 command, cwd=folder, timeout=SECONDS, input=given, stdout=subprocess.PIPE,
@@ -85,7 +85,7 @@ def _converted(
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ArtifactError(f"{title} cannot convert the network ({error})") from None
-        files = [Path(folder) / name for name in made]
+        files = [folder / name for name in made]
         if done.returncode != 0 or not all(file.is_file() for file in files):
             last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2][:200]
             raise ArtifactError(

@@ -15,8 +15,8 @@ from mobilenetv2.exporting.job import (
     Request,
     make_files,
     require_kept,
-    require_new,
     require_packages,
+    reserved,
 )
 from mobilenetv2.exporting.verify import (
     Comparison,
@@ -106,12 +106,11 @@ def export(
             for each in precisions(precision)
         ]
         requested = wanted(format, options, place)
-        if not overwrite:
-            require_new(requested)
-        record, paths = config.preprocessing, find_photos(several(photos))
-        shown = load_pictures(paths, record) if paths else sample_pictures(record)
-        maker = Exporter(Reference(config, arrays, shown), keep_inexact)
-        return require_kept(make_files(maker, requested, on_outcome=on_outcome))
+        with reserved(requested, overwrite):
+            record, paths = config.preprocessing, find_photos(several(photos))
+            shown = load_pictures(paths, record) if paths else sample_pictures(record)
+            maker = Exporter(Reference(config, arrays, shown), keep_inexact)
+            return require_kept(make_files(maker, requested, on_outcome=on_outcome))
 
 
 def precisions(given: Precision | Sequence[Precision]) -> list[Precision]:

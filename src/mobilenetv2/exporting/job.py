@@ -5,14 +5,13 @@
 inside the file, or in ``OUT.json`` beside it.
 """
 
-import errno
 import importlib
 import json
 import os
 import platform
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from importlib.util import find_spec
@@ -29,8 +28,9 @@ from mobilenetv2.errors import (
     installing,
     require,
 )
-from mobilenetv2.files import TEMPORARY, remove_orphans, sha256_of_file, take_place
+from mobilenetv2.files import TEMPORARY, naming, remove_orphans, sha256_of_file, take_place
 from mobilenetv2.formats import ALIASES, ENGINES, FORMATS, RUNTIMES, Format, Precision
+from mobilenetv2.locks import hold
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.engine import Engine
@@ -286,26 +286,21 @@ def sentence(error: Exception) -> str:
 
 @contextmanager
 def folder_beside(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder in the folder of ``out``; it is deleted at the end.
+    """Hold ``out`` and yield a temporary folder beside it, which is deleted at the end.
 
     Raises:
-        OSError: the folder cannot be written; the error names it instead of the temporary folder.
+        InUse: another process writes ``out``.
+        OSError: the folder cannot be written; the error names ``out`` instead of it.
     """
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        remove_orphans(out)
+    with hold(out) as alone:
+        remove_orphans(out, alone)
         folder = out.with_name(f"{TEMPORARY}{out.name}-{uuid4().hex[:8]}")
-        folder.mkdir()
-    except FileExistsError:
-        raise NotADirectoryError(
-            errno.ENOTDIR, "is a file, not a folder", str(out.parent)
-        ) from None
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(out)) from None
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            with naming(out, folder, out.parent):
+                folder.mkdir()
+                yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def put_in_place(folder: Path, out: Path) -> None:
@@ -424,6 +419,28 @@ def require_packages(formats: Iterable[Format], more: Iterable[str] = ()) -> Non
     if parts:
         lacking = [package for packages in needs.values() for package in packages]
         raise MissingExtra(f"{', '.join(parts)}; install it with: {installing(lacking)}")
+
+
+@contextmanager
+def reserved(requests: Sequence[Request], overwrite: bool) -> Iterator[None]:
+    """Hold all requested files, so that no other process writes one of them.
+
+    Args:
+        requests: requests for the files.
+        overwrite: True if the files may exist.
+
+    Raises:
+        InUse: another process writes one of the files.
+        ArtifactError: a file exists.
+    """
+    if not overwrite:
+        require_new(requests)  # makes no folder for files that are refused
+    with ExitStack() as stack:
+        for request in requests:
+            stack.enter_context(hold(request.out))
+        if not overwrite:
+            require_new(requests)  # another process may have been faster
+        yield
 
 
 def require_new(requests: Iterable[Request]) -> None:

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.files import temporary_folder
 from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -69,8 +69,8 @@ def located(model: AnyModel) -> Iterator[GivenModel]:
         name = os.fspath(given)
         yield GivenModel(locate(name), name)
         return
-    with TemporaryDirectory(prefix="mobilenetv2-") as folder:
-        place = Path(folder) / "network"
+    with temporary_folder() as folder:
+        place = folder / "network"
         try:
             config, arrays = getattr(model, "config", None), getattr(model, "arrays", None)
             if isinstance(config, ModelConfig) and isinstance(arrays, dict):

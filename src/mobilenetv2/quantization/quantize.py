@@ -15,10 +15,11 @@ from mobilenetv2.exporting.job import (
     Outcome,
     make_files,
     require_kept,
-    require_new,
     require_packages,
+    reserved,
 )
 from mobilenetv2.formats import OF_INT8, Int8Format
+from mobilenetv2.locks import hold
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.folding import fold
@@ -134,43 +135,46 @@ def quantize(
             require("torch")
         if sensitivity:
             require("matplotlib")
-        if not overwrite:
-            require_new(requested)
-        dataset = open_dataset(fspath(data), ignore, zip_encoding)
-        for note in dataset.notes:
-            say(note)
-        photos = _photos(
-            given.place, config, dataset, split, calibration, calibration_photos, ignore
-        )
-        if train and not (photos.training and len(photos.training)):
-            raise DataError(f"{fspath(data)}: train needs a training split, and the data has none")
-        outputs = match(photos.judged.classes, config.labels, fspath(data))
-        if by_index := index_note(photos.judged.classes, config.labels):
-            say(f"note: {by_index}")
-        judge = Judge(
-            photos.judged, outputs, config.preprocessing,
-            create_engine(load_artifact(given.place)), config.spec.classifier.outputs,
-        )  # fmt: skip
-        ranges: Method = "mse" if method == "nncf" else method
-        settings = Settings(ranges, equalise, bias_correction, not per_tensor, weight_bits)
-        say(f"calibrating on {photos.source}")
-        # The figures are those of the float model; the judgement beside the file has its own.
-        config = dataclasses.replace(config, metrics={}, origin=_quantised(config.origin, train))
-        scheme = post_training.quantise(config, arrays, photos.pictures, settings)
-        if train:
-            scheme = _trained(scheme, arrays, photos, outputs, epochs)
-        facts = {
-            "model": given.name, "calibrated_on": photos.source,
-            "method": f"post-training by NNCF, {photos.source}" if nncf else scheme.method,
-            "judged_on": f"{fspath(data)} ({photos.judged.name})",
-        }  # fmt: skip
-        maker = Quantiser(
-            scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf, force
-        )
-        outcomes = make_files(maker, requested, facts, on_outcome)
-        if sensitivity:
-            _draw_sensitivity(config, arrays, photos, settings, Path(out))
-        return require_kept(outcomes)
+        with reserved(requested, overwrite):
+            dataset = open_dataset(fspath(data), ignore, zip_encoding)
+            for note in dataset.notes:
+                say(note)
+            photos = _photos(
+                given.place, config, dataset, split, calibration, calibration_photos, ignore
+            )
+            if train and not (photos.training and len(photos.training)):
+                raise DataError(
+                    f"{fspath(data)}: train needs a training split, and the data has none"
+                )
+            outputs = match(photos.judged.classes, config.labels, fspath(data))
+            if by_index := index_note(photos.judged.classes, config.labels):
+                say(f"note: {by_index}")
+            judge = Judge(
+                photos.judged, outputs, config.preprocessing,
+                create_engine(load_artifact(given.place)), config.spec.classifier.outputs,
+            )  # fmt: skip
+            ranges: Method = "mse" if method == "nncf" else method
+            settings = Settings(ranges, equalise, bias_correction, not per_tensor, weight_bits)
+            say(f"calibrating on {photos.source}")
+            # The figures are those of the float model; the judgement beside the file has its own.
+            config = dataclasses.replace(
+                config, metrics={}, origin=_quantised(config.origin, train)
+            )
+            scheme = post_training.quantise(config, arrays, photos.pictures, settings)
+            if train:
+                scheme = _trained(scheme, arrays, photos, outputs, epochs)
+            facts = {
+                "model": given.name, "calibrated_on": photos.source,
+                "method": f"post-training by NNCF, {photos.source}" if nncf else scheme.method,
+                "judged_on": f"{fspath(data)} ({photos.judged.name})",
+            }  # fmt: skip
+            maker = Quantiser(
+                scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf, force
+            )
+            outcomes = make_files(maker, requested, facts, on_outcome)
+            if sensitivity:
+                _draw_sensitivity(config, arrays, photos, settings, Path(out))
+            return require_kept(outcomes)
 
 
 def _quantised(origin: Origin | None, trained: bool) -> Origin:
@@ -241,6 +245,6 @@ def _draw_sensitivity(
 
     folder = out if out.is_dir() else out.parent
     impact = sensitivity.measure(config, arrays, photos.pictures, settings)
-    folder.mkdir(parents=True, exist_ok=True)
-    sensitivity.save(impact, folder)
+    with hold(folder / "sensitivity.json", wait=True):  # makes the folder
+        sensitivity.save(impact, folder)
     say(f"sensitivity of the layers: {folder / 'sensitivity.png'}")

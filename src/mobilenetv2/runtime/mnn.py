@@ -5,7 +5,6 @@ not keep a person from writing both anew, so the whole file is held against its 
 """
 
 import struct
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.files import temporary_folder
 from mobilenetv2.graph.mnn import check
 from mobilenetv2.graph.steps import held_against_config
 from mobilenetv2.model import seal
@@ -105,11 +105,11 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> Mnn:
     if threads is not None:
         settings["numThread"] = threads
     # MNN prints messages, also errors of a graph, on stdout. It reads files only.
-    with tempfile.TemporaryDirectory() as folder, suppress_native_output():
+    with temporary_folder() as folder, suppress_native_output():
         require("MNN")
         from MNN import nn
 
-        path = Path(folder) / "model.mnn"
+        path = folder / "model.mnn"
         path.write_bytes(artifact.graph)
         try:
             manager = nn.create_runtime_manager((settings,))

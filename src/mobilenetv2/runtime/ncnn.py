@@ -6,7 +6,6 @@ process, as does a padding of 2**31 - 1. So both files are held against the conf
 """
 
 import json
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.documents import LARGEST_JSON, parse_table
 from mobilenetv2.errors import ArtifactError, require
-from mobilenetv2.files import read_file
+from mobilenetv2.files import read_file, temporary_folder
 from mobilenetv2.graph.ncnn import check
 from mobilenetv2.graph.steps import held_against_config
 from mobilenetv2.model import seal
@@ -120,8 +119,8 @@ def create_engine(artifact: Artifact, threads: int | None = None) -> Ncnn:
     if threads is not None:
         net.opt.num_threads = threads
     # From files: when it reads memory, ncnn does not check the end of the weights.
-    with tempfile.TemporaryDirectory() as folder, suppress_native_output():
-        graph, weights = Path(folder) / "model.param", Path(folder) / "model.bin"
+    with temporary_folder() as folder, suppress_native_output():
+        graph, weights = folder / "model.param", folder / "model.bin"
         graph.write_bytes(artifact.graph)
         weights.write_bytes(artifact.weights)
         taken = net.load_param(str(graph)) == 0 and net.load_model(str(weights)) == 0

@@ -21,7 +21,7 @@ from mobilenetv2.networks.given_model import Trained, path_or_name
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.text import several
-from mobilenetv2.training.folder import open_run
+from mobilenetv2.training.folder import find_run
 from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import Changes, keys_of, read_recipe
@@ -61,7 +61,7 @@ def choose_job(
                 f"{argument('resume', True)} continues a run and {argument('overwrite', True)} "
                 "replaces it; leave one out"
             )
-        started = open_run(output, resume=True)
+        started = find_run(output, resume=True)
         _refuse_changes(
             weights=weights != PUBLISHED, recipe=recipe is not None, changes=bool(changes),
             epochs=epochs is not None, minutes=minutes is not None, seed=seed is not None,

@@ -1,14 +1,13 @@
 """The run folder: recipe, metrics, split, plots, checkpoint, models, summary.
 
-Every file is written atomically, so that a run that is killed at any moment can be resumed.
+Every file is written atomically, so that a run that is killed at any moment can be resumed. One
+process at a time has a run: it holds the folder's lock from before the first photo is read.
 """
 
-import errno
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,10 +16,11 @@ from typing import Any, NamedTuple, cast, get_args
 import numpy as np
 
 from mobilenetv2.data.dataset import BUILT_IN, Split, absolute_place
-from mobilenetv2.errors import RunError, argument, require
+from mobilenetv2.errors import InUse, RunError, argument, require
 from mobilenetv2.evaluation import plots
 from mobilenetv2.evaluation.run_record import METRICS, RECIPE, SPLIT, START
 from mobilenetv2.files import recover, sweep, write_atomically
+from mobilenetv2.locks import INSIDE, hold
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
@@ -106,7 +106,7 @@ class RunFolder:
         edition: str, computes: str | None, private: bool = False, ignore: Sequence[str] = (),
         zip_encoding: str | None = None,
     ) -> None:  # fmt: skip
-        """Make the folder and write the records of the start, after all input has been checked.
+        """Empty the folder and write the records of the start, after all input has been checked.
 
         The recipe is written first: a folder with a recipe may be overwritten. ``start.json`` is
         written last: a folder with it can be resumed.
@@ -122,9 +122,8 @@ class RunFolder:
             ignore: patterns of names that were passed over; recorded for a resumed run.
             zip_encoding: encoding of names in an archive; recorded for a resumed run.
         """
-        if self.recipe.is_file():  # open_run allowed it to be overwritten
-            shutil.rmtree(self.path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self.clear()  # open_run allowed it
         started = {
             "data": escaped(absolute_place(data)),
             "weights": str(weights.resolve()) if weights else None,
@@ -140,8 +139,23 @@ class RunFolder:
             write_atomically(self.split, csv_text(("split", "class", "photo"), rows))
             write_atomically(self.start, json.dumps(started, indent=2) + "\n")
         except BaseException:
-            shutil.rmtree(self.path, ignore_errors=True)
+            with suppress(OSError):  # report the first error, not this one
+                self.clear()
             raise
+
+    def clear(self) -> None:
+        """Remove everything but the lock.
+
+        A kill in between leaves a folder that cannot be resumed, as its start went first, and that
+        may be overwritten, as its recipe goes last.
+        """
+        self.start.unlink(missing_ok=True)
+        entries = sorted(self.path.iterdir(), key=lambda entry: entry == self.recipe)
+        for entry in entries:
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name != INSIDE:
+                entry.unlink()
 
     def read_start(self) -> "Start":
         """Return the start of the run, from ``start.json``.
@@ -183,29 +197,21 @@ class RunFolder:
         return saved
 
 
-def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFolder:
+def find_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFolder:
     """Return the folder of a new run, or of one to continue, without writing anything.
 
     Raises:
-        PermissionError: the folder is not writable.
         RunError: the folder exists without ``resume`` or ``overwrite``, or there is no unfinished
             run to resume.
     """
     folder = RunFolder(path)
-    existing = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    if not os.access(existing, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(existing))
     if resume:
         if not folder.recipe.is_file():
             why = f"it has no {folder.recipe.name}" if path.exists() else "there is no such folder"
             raise RunError(f"{path}: no run to resume, {why}")
         if folder.summary.is_file():
             raise RunError(f"{path}: this run is finished; its model is {folder.best}")
-        sweep(path)
-        recover(folder.best)
-        recover(folder.last)
-        return folder
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    elif path.exists() and not _is_empty(path):
         if not overwrite:
             raise RunError(
                 f"{path}: exists already; choose another {argument('output')}, or give "
@@ -217,12 +223,39 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> RunFo
     return folder
 
 
+def _is_empty(path: Path) -> bool:
+    """Return True for a folder with nothing but a lock, which a killed process may leave."""
+    return path.is_dir() and all(entry.name == INSIDE for entry in path.iterdir())
+
+
 @contextmanager
-def new_folder(data: str) -> Iterator[Path]:
-    """Make and yield ``runs/NAME``, named after the data; ``runs/NAME-2`` ... if it exists.
+def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> Iterator[RunFolder]:
+    """Lock the folder of a new run, or of one to continue, and yield it.
+
+    The folder is made if it is missing, and removed at the end if nothing was written. What a
+    killed process left in a run to continue is removed.
+
+    Raises:
+        InUse: another training has the folder.
+        OSError: the folder cannot be made or written.
+        RunError: :func:`find_run` refuses it.
+    """
+    find_run(path, resume, overwrite)  # makes no folder for a run that is refused
+    with hold(path, inside=True):
+        folder = find_run(path, resume, overwrite)  # another process may have been faster
+        if resume:
+            sweep(path)
+            recover(folder.best)
+            recover(folder.last)
+        yield folder
+
+
+@contextmanager
+def new_run(data: str) -> Iterator[RunFolder]:
+    """Make, lock and yield ``runs/NAME``, named after the data; ``runs/NAME-2`` ... if it exists.
 
     Two runs that start at the same time get different folders. The folder is removed at the end if
-    it is empty.
+    nothing was written.
 
     Raises:
         RunError: the folder would lie inside the folder of photos.
@@ -236,20 +269,16 @@ def new_folder(data: str) -> Iterator[Path]:
             f"{runs / name}: the run folder would lie among the photos of {data}; choose another "
             "output"
         )
-    made_runs = not runs.exists()
-    runs.mkdir(exist_ok=True)
-    for number in count(1):
-        path = runs / (name if number == 1 else f"{name}-{number}")
-        with suppress(FileExistsError):
-            path.mkdir()
-            break
-    say(f"the run folder is {path}")
-    try:
-        yield path
-    finally:
-        for folder in (path, *([runs] if made_runs else [])):
-            with suppress(OSError):  # it is not empty: the run has started
-                folder.rmdir()
+    with ExitStack() as stack:
+        for number in count(1):
+            path = runs / (name if number == 1 else f"{name}-{number}")
+            if path.exists():
+                continue
+            with suppress(InUse, RunError):  # another process was faster
+                folder = stack.enter_context(open_run(path))
+                break
+        say(f"the run folder is {path}")
+        yield folder
 
 
 def require_tensorboard() -> None:

@@ -15,7 +15,13 @@ from mobilenetv2.networks.given_model import Trained
 from mobilenetv2.progress import say
 from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
 from mobilenetv2.training.finalise import finalise
-from mobilenetv2.training.folder import RunFolder, new_folder, open_run, require_tensorboard
+from mobilenetv2.training.folder import (
+    RunFolder,
+    find_run,
+    new_run,
+    open_run,
+    require_tensorboard,
+)
 from mobilenetv2.training.initial_model import (
     fit_head,
     initial_model,
@@ -118,12 +124,14 @@ def carry_out(job: Job) -> Run:
     """
     with out_of_memory_guard("training"), ExitStack() as stack:
         started = time.monotonic()
-        folder = open_run(job.output, job.resume, job.overwrite) if job.output else None
+        if job.output:
+            find_run(job.output, job.resume, job.overwrite)  # before the photos are listed
         steps = check_job(job)
         dataset = open_dataset(job.data, job.ignore, job.zip_encoding)
         check_classes(dataset)
-        if folder is None:
-            folder = RunFolder(stack.enter_context(new_folder(job.data)))
+        folder = stack.enter_context(
+            open_run(job.output, job.resume, job.overwrite) if job.output else new_run(job.data)
+        )
         run = prepare(job, folder, dataset, steps, started)
         if run.fits_head:
             fit_head(run)

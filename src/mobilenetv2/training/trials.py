@@ -12,9 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -22,6 +20,7 @@ from mobilenetv2.data.batches import AHEAD, chunked, epoch_order, workers
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluation.predictions import BATCH, predict_split
+from mobilenetv2.files import temporary_folder
 from mobilenetv2.progress import say, track
 from mobilenetv2.text import counted, duration
 from mobilenetv2.training.finalise import TRAIN_SAMPLE
@@ -56,8 +55,8 @@ def undone(run: Run, split: Split, recipe: Recipe) -> Iterator[tuple[PhotoViews,
     """Yield a split's views of photos and inputs of steps; restore the trainer afterwards."""
     before = {name: array.copy() for name, array in run.trainer.state().items()}
     photos = PhotoViews(split, run.config.preprocessing, recipe)
-    with TemporaryDirectory() as folder:
-        yield photos, run.trainer.views(photos, Path(folder) / "maps.npy")
+    with temporary_folder() as folder:
+        yield photos, run.trainer.views(photos, folder / "maps.npy")
     run.trainer.restore(before)
 
 

@@ -11,7 +11,6 @@ made the published files, JonathanCMitchell/mobilenet_v2_keras, also has ``mobl3
 
 import dataclasses
 import re
-import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +37,7 @@ from mobilenetv2.checkpoints.graphs.keras.structure import Structure, follow
 from mobilenetv2.checkpoints.graphs.keras.weights import KerasWeights
 from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, infer
 from mobilenetv2.errors import DialectError, argument, require
-from mobilenetv2.files import write_atomically
+from mobilenetv2.files import temporary_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays, require_same
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
@@ -382,8 +381,8 @@ def save(config: ModelConfig, foreign: Arrays, out: Path) -> None:
         )
         for layer, parts in layers.items():
             model.get_layer(layer).set_weights(list(parts.values()))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model.keras"
+        with temporary_folder() as folder:
+            path = folder / "model.keras"
             # The model returns probabilities, as is usual in Keras.
             model.save(path)
             content = path.read_bytes()
