@@ -60,7 +60,7 @@ def test_a_claimed_size_is_refused_before_memory_is_taken(tmp_path: Path, side: 
         most = pages * resource.getpagesize() + 64 * 1024**2
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
         Image.MAX_IMAGE_PIXELS = None if sys.argv[2] == "allowed" else Image.MAX_IMAGE_PIXELS
-        limits = Limits(pixels=10**9) if sys.argv[2] == "allowed" else Limits()
+        limits = Limits(pixels=10**9, memory=10**10) if sys.argv[2] == "allowed" else Limits()
         try:
             read_photo(Path(sys.argv[1]), limits)
         except ImageError as error:

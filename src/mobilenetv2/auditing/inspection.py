@@ -20,6 +20,7 @@ from mobilenetv2.auditing.near_duplicates import View, find_near_duplicates, vie
 from mobilenetv2.data.dataset import Dataset
 from mobilenetv2.data.scan import scan_photos
 from mobilenetv2.errors import OutputError
+from mobilenetv2.images.bands import is_transparent
 from mobilenetv2.images.decode import open_picture
 from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import preprocess
@@ -257,11 +258,10 @@ def _in_the_file(data: bytes, name: str) -> tuple[str, bool, bool]:
 
 def _transparent(image: Image.Image) -> bool:
     """Return True if a pixel is transparent; most images with an alpha channel have none."""
-    if not image.has_transparency_data:
-        return False
-    if image.mode.startswith("I"):  # 16-bit grey with one transparent level
+    if image.mode.startswith("I") and image.has_transparency_data:
+        # 16-bit grey with one transparent level
         return bool((np.asarray(image) == image.info["transparency"]).any())
-    return any(image.convert("RGBA").getchannel("A").histogram()[:255])
+    return is_transparent(image)
 
 
 def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, ...], int]:

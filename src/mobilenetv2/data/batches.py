@@ -14,6 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2.images.memory import SHARED
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 Batches = Iterator[tuple[NDArray, NDArray]]
@@ -76,14 +78,22 @@ def in_parallel(
     threads: int | None = None,
     ahead: int = AHEAD,
 ) -> Iterator[Result]:
-    """Yield results in the order of the jobs, computed ahead; the first error is raised."""
+    """Yield results in the order of the jobs, computed ahead; the first error is raised.
+
+    The photos that a job reads share the memory of :mod:`mobilenetv2.images.memory` until it ends.
+    """
     threads = threads or workers()
     pending: deque[Future[Result]] = deque()
     remaining = iter(jobs)
+
+    def work(job: Job) -> Result:
+        with SHARED.work():
+            return function(job)
+
     with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
         try:
             for job in remaining:
-                pending.append(pool.submit(function, job))
+                pending.append(pool.submit(work, job))
                 if len(pending) >= ahead * threads:
                     yield pending.popleft().result()
             while pending:

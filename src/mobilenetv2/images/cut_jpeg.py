@@ -11,6 +11,8 @@ from collections.abc import Iterator
 
 from PIL import Image, ImageChops
 
+from mobilenetv2.images.bands import bands
+
 MOST_MISSING = 0.05
 """Largest part of the picture's blocks that may be missing at the end."""
 ONE_OF = 8
@@ -58,15 +60,15 @@ def complete(data: bytes, padded: bool = False) -> tuple[Image.Image, str]:
     """
     data = data.rstrip(b"\xff")
     image, other = _decoded(data + _END), _decoded(data + _NOISE + _END)
-    segments = list(_segments(data))
-    missing, blocks = _missing(image, other, segments)
+    found = list(segments(data))
+    missing, blocks = _missing(image, other, found)
     nothing = "" if _END in data[data.rfind(b"\xff\xda") :] else "only the end mark is missing"
     if padded and nothing:  # a zero may complete a block that was cut
         nothing = "the end mark, and at most a part of the last block, are missing"
-    finest = _precision(segments)
-    if any(finest.values()) or len(finest) < 64 * _components(segments):
+    finest = _precision(found)
+    if any(finest.values()) or len(finest) < 64 * _components(found):
         raise Incomplete("whole passes are missing")
-    if _is_progressive(segments):
+    if _is_progressive(found):
         return image, "the last pass over its details is not complete" if missing else nothing
     share = missing / blocks
     if share > MOST_MISSING and (missing > 1 or blocks < ONE_OF):
@@ -81,7 +83,7 @@ def _decoded(data: bytes) -> Image.Image:
     return image
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the code and the contents of each segment, without the compressed pixels."""
     at = 2
     while 0 <= (at := data.find(b"\xff", at)) < len(data) - 4:
@@ -124,15 +126,20 @@ def _missing(
     """Return how many blocks come after the first different pixel, and how many there are."""
     width, height = _block(segments)
     across, down = -(-one.width // width), -(-one.height // height)
-    differs = ImageChops.difference(one, other)
-    box = differs.getbbox(alpha_only=False)
-    if box is None:
+    top = next((top for box in bands(one.size) if (top := _first(one, other, box)[1]) >= 0), -1)
+    if top < 0:
         return 0, across * down
     # Colours are enlarged smoothly, so that a pixel or two before the first block may differ, too.
-    row = min((box[1] + 2) // height, down - 1)
-    band = differs.crop((0, row * height + 2, one.width, min((row + 1) * height - 2, one.height)))
-    left = (band.getbbox(alpha_only=False) or (0,))[0]
+    row = min((top + 2) // height, down - 1)
+    band = (0, row * height + 2, one.width, min((row + 1) * height - 2, one.height))
+    left = max(0, _first(one, other, band)[0])
     return across * down - (row * across + (left + 2) // width), across * down
+
+
+def _first(one: Image.Image, other: Image.Image, box: tuple[int, int, int, int]) -> tuple[int, int]:
+    """Return the (left, top) of what differs within a box; -1 for both if nothing does."""
+    found = ImageChops.difference(one.crop(box), other.crop(box)).getbbox(alpha_only=False)
+    return (-1, -1) if found is None else (box[0] + found[0], box[1] + found[1])
 
 
 def _precision(segments: list[tuple[int, bytes]]) -> dict[tuple[int, int], int]:

@@ -9,7 +9,8 @@
 * Grey of more than 8 bits and floating-point grey become 8 bits by the rule of
   :mod:`mobilenetv2.images.levels`, with a note if it had to infer the depth.
 * A JPEG whose last bytes are missing is read, with a note (:mod:`mobilenetv2.images.cut_jpeg`).
-* Bytes, pixels and the smallest side are checked before memory is allocated.
+* Bytes, pixels, the smallest side and the memory that it takes (:mod:`mobilenetv2.images.memory`)
+  are checked before memory is allocated.
 """
 
 import io
@@ -23,8 +24,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mobilenetv2.errors import ImageError, MissingExtra, require
 from mobilenetv2.files import read_file
-from mobilenetv2.images import foreign, levels
+from mobilenetv2.images import foreign, levels, memory
+from mobilenetv2.images.bands import LARGE, rgb, turned
 from mobilenetv2.images.cut_jpeg import Incomplete, complete, without_padding
+from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note, darkness
 from mobilenetv2.text import first_line
 
@@ -62,10 +65,14 @@ class Limits:
 
     bytes: int = 100 * 1024**2
     pixels: int = 150_000_000
-    """Maximum number of pixels, enough for 108-megapixel phones.
+    """Maximum number of pixels, whatever they take."""
+    memory: int = memory.MOST
+    """Maximum number of bytes that reading and resizing the photo takes.
 
-    A decoded image takes 3 bytes a pixel, and for a moment up to four times that if it has 16 bits
-    or transparency.
+    In pixels: 125 million for JPEG, PNG, BMP, TGA and uncompressed TIFF in colour, enough for
+    108-megapixel phones; 73 million if its EXIF orientation turns it; 63 million with
+    transparency, CMYK or compressed TIFF; 52 million for a progressive JPEG; 32 million for WebP
+    (26 with transparency), 28 for AVIF and HEIC (20), and 20 for JPEG 2000.
     """
     side: int = 4
     """Minimum of height and width in pixels."""
@@ -101,11 +108,13 @@ def read_photo_noted(path: Path, limits: Limits = LIMITS) -> Decoded:
         size = path.stat().st_size
         if size > limits.bytes:
             raise ImageError(f"{path}: {size:,} bytes are more than the limit of {limits.bytes:,}")
-        data = read_file(path, limits.bytes)
+        with SHARED.work():
+            if size > memory.LARGE_FILE:
+                SHARED.claim(SHARED.most)
+            return decode_noted(read_file(path, limits.bytes), str(path), limits)
     except (OSError, ValueError) as error:  # a ValueError for a NUL, which no path has
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise ImageError(f"{path}: cannot be opened ({reason})") from None
-    return decode_noted(data, str(path), limits)
 
 
 def decode(data: bytes, name: str, limits: Limits = LIMITS) -> Image.Image:
@@ -135,24 +144,63 @@ def decode_noted(data: bytes, name: str, limits: Limits = LIMITS) -> Decoded:
         raise ImageError(f"{name}: the file is empty")
     if len(data) > limits.bytes:
         raise ImageError(f"{name}: {len(data):,} bytes are more than the limit of {limits.bytes:,}")
-    with _reported(name, limits, data), open_picture(data, name) as image:
+    with _reported(name, limits, data), SHARED.work():
+        padded = without_padding(data)
+        picture = _loaded(data, name, limits, cut=bool(padded))
+        if picture is not None:
+            return _upright(picture)
+        whole, missing = complete(padded or data, padded=bool(padded))
+        note = (Note("cut", missing),) if missing else ()  # a whole one gets none
+        return _upright(_Loaded(rgb(whole), _turn(whole), note))
+
+
+@dataclass(slots=True)
+class _Loaded:
+    """RGB image as it is stored, how it has to be turned, and notes."""
+
+    image: Image.Image
+    turn: Image.Transpose | None
+    notes: tuple[Note, ...] = ()
+
+
+def _loaded(data: bytes, name: str, limits: Limits, cut: bool = False) -> _Loaded | None:
+    """Return the picture in a file; None for a JPEG that ends early, for which there is memory.
+
+    Args:
+        data: the whole file.
+        name: name of the image for an error message.
+        limits: what it may take.
+        cut: True if it ends early, should it be a JPEG.
+    """
+    with open_picture(data, name) as image:
         _check_size(image.size, name, limits)
-        if image.format == "JPEG" and (padded := without_padding(data)):
-            return _completed(padded, name, padded=True)
+        if memory.passes(image, data) > memory.PASSES:
+            raise ImageError(f"{name}: too many passes over its pixels; save it again")
+        # A PNG's metadata may come after its pixels, and asking for it would decode them.
+        early = image.format != "PNG" or "exif" in image.info
+        turn = _turn(image) if early else None
+        _claim(memory.needed(image, data, turned=turn is not None), image, name, limits)
         declared = levels.declared_bits(image, data)  # loading forgets some of it
         try:
-            image.load()
+            if image.format != "JPEG" or not cut:
+                image.load()
+                return _in_rgb(image, name, declared, _turn(image))
         except OSError:
             if image.format != "JPEG":
                 raise
-            return _completed(data, name)
-        return _decoded(image, name, declared=declared)
+        _claim(memory.needed_if_cut(image, data), image, name, limits)
+    return None
 
 
-def _completed(data: bytes, name: str, padded: bool = False) -> Decoded:
-    """Return the image of a JPEG that may end early; a whole one gets no note."""
-    whole, missing = complete(data, padded)
-    return _decoded(whole, name, (Note("cut", missing),) if missing else ())
+def _claim(needed: int, image: Image.Image, name: str, limits: Limits) -> None:
+    """Wait for the memory that a photo takes; raise ImageError if it is more than it may take."""
+    if needed > limits.memory:
+        raise ImageError(
+            f"{name}: {image.width:,} x {image.height:,} pixels of this kind take "
+            f"{needed / 1e6:,.0f} MB to read, more than the limit of {limits.memory / 1e6:,.0f}; "
+            "make it smaller, or save it as a plain JPEG or PNG"
+        )
+    SHARED.claim(needed)
 
 
 def open_picture(data: bytes, name: str) -> Image.Image:
@@ -191,30 +239,45 @@ def convert(image: Image.Image, name: str, limits: Limits = LIMITS) -> Decoded:
     Raises:
         ImageError: as :func:`decode`.
     """
-    with _reported(name, limits):
+    with _reported(name, limits), SHARED.work():
         _check_size(image.size, name, limits)
+        turn = _turn(image)
+        _claim(memory.needed(image, turned=turn is not None), image, name, limits)
         image.load()
-        return _decoded(image, name)
+        return _upright(_in_rgb(image, name, None, turn))
 
 
-def _decoded(
-    image: Image.Image, name: str, notes: tuple[Note, ...] = (), declared: int | None = None
-) -> Decoded:
-    """Return a loaded image upright, in RGB, with its notes.
+def _in_rgb(
+    image: Image.Image, name: str, declared: int | None, turn: Image.Transpose | None
+) -> _Loaded:
+    """Return a loaded image in RGB, with its notes.
 
     Args:
         image: a loaded image.
         name: name of the image for an error message.
-        notes: notes so far.
         declared: bits of its levels by its file.
+        turn: operation that makes it upright.
     """
     stored = 16 if image.mode.startswith("I;16") or image.format == "PPM" else 32
-    image = _upright(image)
     depth = None
     if levels.has_levels(image):
         image, depth = levels.eight_bits(image, name, declared, stored)
-    image = _rgb(image)
-    return Decoded(image, tuple(note for note in (*notes, depth, darkness(image)) if note))
+    return _Loaded(rgb(image), turn, (depth,) if depth else ())
+
+
+def _upright(found: _Loaded) -> Decoded:
+    """Return a picture upright, with a note if it is nearly black; ``found`` loses its image."""
+    image = found.image
+    if found.turn is not None:
+        del found.image  # a large one is freed while its channels are turned
+        if image.width * image.height > LARGE:
+            channels = list(image.split())
+            del image
+            image = turned(channels, found.turn)
+        else:
+            image = image.transpose(found.turn)
+    dark = darkness(image)
+    return Decoded(image, (*found.notes, dark) if dark else found.notes)
 
 
 @contextmanager
@@ -240,14 +303,13 @@ def _reported(name: str, limits: Limits, data: bytes = b"") -> Iterator[None]:
         raise ImageError(f"{name}: damaged or truncated picture ({reason})") from None
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation; an image with damaged metadata is returned unchanged."""
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """Return the operation that makes an image upright; None too if its metadata is damaged."""
     # Pillow's exif_transpose rewrites all metadata, and fails on any invalid tag.
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 def _check_size(size: tuple[int, int], name: str, limits: Limits) -> None:
@@ -261,11 +323,3 @@ def _check_size(size: tuple[int, int], name: str, limits: Limits) -> None:
             f"{name}: {width} x {height} pixels are too few; "
             f"the smallest side must be {limits.side} or more"
         )
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.has_transparency_data:
-        picture = image.convert("RGBA")
-        white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, picture).convert("RGB")
-    return image.convert("RGB")

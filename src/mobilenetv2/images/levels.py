@@ -11,7 +11,7 @@ A 16-bit file may hold the 12 bits of an X-ray detector or the 8 bits of a micro
 Negative levels and levels above 65,535 have no such meaning, and are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
+from mobilenetv2.images.bands import bands
 from mobilenetv2.images.notes import Note
 
 DEPTHS = (8, 10, 12, 14, 16)
@@ -51,20 +52,42 @@ def eight_bits(
         ImageError: levels that no scale explains.
     """
     if image.mode == "F":
-        return _from_floats(np.asarray(image), name)
-    levels = np.asarray(image).astype(np.int32)
+        return _from_floats(image, name)
+    clear = image.info.get("transparency")
     # A PNG may have one transparent level, which Pillow's conversions ignore at 16 bits.
-    transparent = levels == image.info["transparency"] if "transparency" in image.info else False
-    low, high = int(levels.min()), int(levels.max(initial=0, where=~np.asarray(transparent)))
+    lows, highs = zip(*(_bounds(part, clear) for part in _parts(image)), strict=True)
+    low, high = min(lows), max(highs)
     if low < 0 or high > 65535:
         raise ImageError(f"{name}: grey levels outside 0 to 65535; save it with 8 or 16 bits")
     if declared is not None and high >= 2**declared:
         declared = None  # its word is wrong
     bits = _bits(high) if declared is None else declared
-    bytes_ = np.where(transparent, np.uint8(255), _scaled(levels, bits))
+
+    def scaled(levels: NDArray) -> NDArray:
+        transparent = levels == clear if clear is not None else False
+        return np.where(transparent, np.uint8(255), _scaled(levels.astype(np.int32), bits))
+
     inferred = declared is None and bits < 16
     note = Note("depth", f"{bits} of {stored} bits") if inferred else None
-    return Image.fromarray(bytes_), note
+    return _changed(image, scaled), note
+
+
+def _parts(image: Image.Image) -> Iterator[NDArray]:
+    return (np.asarray(image.crop(box)) for box in bands(image.size))
+
+
+def _changed(image: Image.Image, change: Callable[[NDArray], NDArray]) -> Image.Image:
+    """Return an 8-bit image, made of another one's levels band by band."""
+    result = Image.new("L", image.size)
+    for box in bands(image.size):
+        result.paste(Image.fromarray(change(np.asarray(image.crop(box)))), box)
+    return result
+
+
+def _bounds(levels: NDArray, clear: object) -> tuple[int, int]:
+    """Return the lowest level, and the highest that is not transparent, or 0."""
+    opaque = levels != clear if clear is not None else True
+    return int(levels.min()), int(levels.max(initial=0, where=np.asarray(opaque)))
 
 
 def declared_bits(image: Image.Image, data: bytes) -> int | None:
@@ -112,14 +135,18 @@ def _scaled(levels: NDArray, bits: int) -> NDArray:
     return np.asarray(np.minimum(levels, 255), np.uint8)
 
 
-def _from_floats(values: NDArray, name: str) -> tuple[Image.Image, Note]:
-    low, high = float(values.min()), float(values.max())  # NaN if any is
+def _from_floats(image: Image.Image, name: str) -> tuple[Image.Image, Note]:
+    low = float(np.min([part.min() for part in _parts(image)]))  # NaN if any is
+    high = float(np.max([part.max() for part in _parts(image)]))
     for white in (1.0, 255.0, *(2.0**bits - 1 for bits in DEPTHS)):
         if high <= (1 + OVERSHOOT) * white:
             if low < -OVERSHOOT * white:
                 break
-            levels = np.rint(np.clip(values, 0, white) * (255 / white)).astype(np.uint8)
-            return Image.fromarray(levels), Note("depth", f"numbers from 0 to {white:g}")
+
+            def scaled(values: NDArray, white: float = white) -> NDArray:
+                return np.asarray(np.rint(np.clip(values, 0, white) * (255 / white)), np.uint8)
+
+            return _changed(image, scaled), Note("depth", f"numbers from 0 to {white:g}")
     raise ImageError(
         f"{name}: floating-point picture with levels from {low:g} to {high:g}, which no scale "
         "explains; save it with 8 or 16 bits"

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images.decode import Decoded, convert, decode_noted, read_photo_noted
+from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.spec.records import Preprocessing
@@ -41,12 +42,13 @@ def network_picture_noted(photo: Photo, record: Preprocessing) -> tuple[NDArray,
     Raises:
         ImageError: as :func:`network_picture`.
     """
-    decoded = open_photo_noted(photo)
-    image = decoded.image
-    prepared = isinstance(photo, Image.Image | np.ndarray)
-    if prepared and image.size == record.size[::-1]:
-        record = record.largest()
-    return preprocess(image, record, str(path_of(photo) or "photo")), decoded.notes
+    with SHARED.work():
+        decoded = open_photo_noted(photo)
+        image = decoded.image
+        prepared = isinstance(photo, Image.Image | np.ndarray)
+        if prepared and image.size == record.size[::-1]:
+            record = record.largest()
+        return preprocess(image, record, str(path_of(photo) or "photo")), decoded.notes
 
 
 def open_photo(photo: Photo) -> Image.Image:

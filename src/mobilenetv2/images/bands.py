@@ -1,0 +1,68 @@
+"""Pictures worked on in bands, so that no second copy of a large one is made on the way."""
+
+from collections.abc import Iterator
+
+from PIL import Image
+
+BAND = 1_000_000
+"""Pixels of a band, about; a smaller picture is one."""
+LARGE = 16_000_000
+"""Pixels from which on a picture's copies count."""
+
+
+def bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the (left, top, right, bottom) of each band of rows, from the top.
+
+    Args:
+        size: (width, height) of the picture.
+    """
+    width, height = size
+    rows = max(1, BAND // max(1, width))
+    for top in range(0, height, rows):
+        yield 0, top, width, min(top + rows, height)
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """Return a loaded image in RGB, with white behind what is transparent.
+
+    An image that is in RGB already is returned itself.
+    """
+    if image.mode == "RGB" and not image.has_transparency_data:
+        return image
+    if image.width * image.height <= BAND:
+        return _converted(image)
+    result = Image.new("RGB", image.size)
+    for box in bands(image.size):
+        result.paste(_converted(image.crop(box)), box)
+    return result
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    picture = image.convert("RGBA")
+    white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def is_transparent(image: Image.Image) -> bool:
+    """Return True if a pixel of a loaded image is not opaque.
+
+    Most images with an alpha channel have no such pixel.
+    """
+    return image.has_transparency_data and any(
+        any(image.crop(box).convert("RGBA").getchannel("A").histogram()[:255])
+        for box in bands(image.size)
+    )
+
+
+def turned(channels: list[Image.Image], turn: Image.Transpose) -> Image.Image:
+    """Return an image of turned channels; each is replaced by its turned one, and so freed.
+
+    Args:
+        channels: channels of an RGB image, which its user has let go.
+        turn: operation that makes the image upright.
+    """
+    for at in range(len(channels)):
+        channels[at] = channels[at].transpose(turn)
+    return Image.merge("RGB", channels)

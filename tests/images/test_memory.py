@@ -1,0 +1,129 @@
+"""Memory of photos: bounded for each by its kind, and for all threads together."""
+
+import io
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mobilenetv2.errors import ImageError
+from mobilenetv2.images import memory
+from mobilenetv2.images.decode import decode
+from mobilenetv2.images.memory import Shared, needed
+
+
+def opened(image: Image.Image, kind: str, **options: Any) -> tuple[Image.Image, bytes]:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return Image.open(io.BytesIO(file.getvalue())), file.getvalue()
+
+
+def test_threads_wait_until_the_others_have_left_enough() -> None:
+    shared, lock = Shared(100), threading.Lock()
+    now, most = 0, 0
+
+    def work(size: int) -> None:
+        nonlocal now, most
+        with shared.work():
+            shared.claim(size)
+            with lock:
+                now += size
+                most = max(most, now)
+            time.sleep(0.002)
+            with lock:
+                now -= size
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, [30, 60, 100, 10, 1000, 50] * 8))
+    assert now == 0
+    assert most > 50
+    with shared.work():
+        shared.claim(100)  # everything is free again
+
+
+def test_a_thread_never_waits_for_itself() -> None:
+    shared = Shared(100)
+    with shared.work():
+        shared.claim(80)
+        with shared.work():
+            shared.claim(90)  # instead of the 80
+            shared.claim(10)
+        done = threading.Event()
+        other = threading.Thread(target=lambda: (shared.claim(20), done.set()))
+        other.start()
+        assert not done.wait(0.05)  # the inner block gave nothing back
+    assert done.wait(10)
+    other.join()
+
+
+def test_an_error_gives_everything_back() -> None:
+    shared = Shared(100)
+    with pytest.raises(KeyError), shared.work():
+        shared.claim(100)
+        raise KeyError
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(shared.claim, 100).result(10)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_a_forked_process_has_all_its_memory() -> None:
+    with memory.SHARED.work():
+        memory.SHARED.claim(memory.MOST)
+        child = os.fork()
+        if child == 0:
+            worker = threading.Thread(target=memory.SHARED.claim, args=(memory.MOST,), daemon=True)
+            worker.start()
+            worker.join(10)
+            os._exit(int(worker.is_alive()))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_picture_counts_by_its_kind() -> None:
+    image = Image.new("RGB", (2000, 1500))
+
+    def width(kind: str, mode: str = "RGB", turned: bool = False, **options: Any) -> int:
+        found, data = opened(image.convert(mode), kind, **options)
+        return (needed(found, b"" if kind != "JPEG" else data, turned) - fixed) // (2000 * 1500)
+
+    fixed = 20 * 10**6 + 2048 * 2000
+    assert width("PNG") == width("JPEG") == width("BMP") == width("TIFF") == 4
+    assert width("PNG", turned=True) == width("JPEG", turned=True) == 7
+    assert width("PNG", "RGBA") == width("JPEG", "CMYK") == 8
+    assert width("JPEG", progressive=True) == 10
+    assert width("TIFF", compression="tiff_deflate") == 8
+    assert width("WEBP") == 16
+
+
+def test_a_photo_that_needs_more_is_refused_with_its_size_and_a_way_out() -> None:
+    image = Image.new("RGBA", (9000, 9000))
+    _, data = opened(image, "PNG", compress_level=1)
+    with pytest.raises(ImageError) as caught:
+        decode(data, "huge.png")
+    for part in ("huge.png: 9,000 x 9,000", "MB", "limit of 537", "smaller"):
+        assert part in str(caught.value)
+
+
+def test_a_tiffs_tile_counts_even_if_its_picture_is_small() -> None:
+    found, data = opened(Image.new("RGB", (64, 64)), "TIFF", compression="tiff_deflate")
+    before = needed(found, data)
+    found.tag_v2[322], found.tag_v2[323] = 60_000, 60_000  # type: ignore[attr-defined]
+    assert needed(found, data) - before == 60_000**2 * 4
+
+
+def test_passes_over_a_jpeg_are_counted() -> None:
+    found, data = opened(Image.new("RGB", (64, 48)), "JPEG", progressive=True)
+    scans = data.count(b"\xff\xda")
+    assert scans > 5
+    assert memory.passes(found, data) == scans * 64 * 48
+
+
+def test_a_jpeg_of_endless_passes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, data = opened(Image.new("RGB", (64, 48)), "JPEG", progressive=True)
+    monkeypatch.setattr(memory, "PASSES", 64 * 48 * 5)
+    with pytest.raises(ImageError, match=r"passes\.jpg: .*passes"):
+        decode(data, "passes.jpg")
