@@ -40,7 +40,7 @@ FACTS = frozenset((
 def damaged(path: Path, reason: object) -> RunError:
     """Return the error for a file of a run folder that the run cannot continue from."""
     return RunError(
-        f"{path}: cannot be resumed from ({reason}); start the run again with "
+        f"{path}: cannot be resumed from ({first_line(reason)[:500]}); start the run again with "
         f"{argument('overwrite', True)}, which removes its models best and last"
     )
 
@@ -167,7 +167,7 @@ def _digest(facts: Mapping[str, Any], tensors: State) -> str:
 
 def _reason(error: Exception) -> str:
     told = isinstance(error, MobileNetV2Error | ValueError)
-    return f"{'' if told else 'it is no checkpoint: '}{first_line(error)[:300]}"
+    return f"{'' if told else 'it is no checkpoint: '}{error}"
 
 
 def _count(facts: Mapping[str, Any], name: str, most: int | None = None) -> int:

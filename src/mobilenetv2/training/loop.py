@@ -17,7 +17,6 @@ from mobilenetv2.evaluation.run_record import best_epoch
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
-from mobilenetv2.text import first_line
 from mobilenetv2.training.checkpoint import Checkpoint, Row, damaged
 from mobilenetv2.training.inputs import PhotoViews
 from mobilenetv2.training.job import Run
@@ -72,7 +71,7 @@ class Loop:
             try:
                 self.trainer.restore(saved.trainer)
             except Exception as error:  # of the framework, which has many classes
-                raise damaged(run.files.checkpoint, first_line(error)[:300]) from None
+                raise damaged(run.files.checkpoint, error) from None
             if self.average:
                 self.average.arrays, self.average.steps = saved.average, saved.averaged_steps
             self.epoch, self.step, self.seconds = saved.epoch, saved.step, saved.seconds

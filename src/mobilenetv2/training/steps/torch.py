@@ -218,6 +218,10 @@ class TorchTrainer(Trainer):
         """Restore a state from :meth:`state`."""
         found = {name: array for name, array in state.items() if name != CUDA_RANDOM}
         trained = {name.split("/")[1] for name in found if name.startswith("optimizer/")}
+        if trained and not self.recipe.freezing.unfreeze_epochs:  # else some may not have begun
+            self._freeze()
+            every = [one for group in self.optimizer.param_groups for one in group["params"]]
+            trained |= {str(index) for index, one in enumerate(every) if one.requires_grad}
         full = self._trained_state() if trained else {}
         learnt = {name: array for name, array in full.items() if name.split("/")[1] in trained}
         require_same_state(self._own_state() | learnt, found)
