@@ -33,7 +33,7 @@ DEEPEST = 100
 LONGEST_KEY = 1024
 """Largest number of characters of a key, such as the name of a tensor."""
 LONGEST_NUMBER = 1_000
-"""Largest number of digits of a whole number, and of bits in TOML, which has hexadecimal ones."""
+"""Largest number of digits of a whole number; in TOML, of its hexadecimal digits."""
 
 Error = type[MobileNetV2Error]
 
@@ -196,7 +196,7 @@ def _check(found: Any, shallow: bool) -> None:
             else:
                 inside += one
         for one in inside:
-            if type(one) is int and one.bit_length() > LONGEST_NUMBER:
+            if type(one) is int and one.bit_length() > 4 * LONGEST_NUMBER:
                 raise ValueError(f"a whole number of {one.bit_length():,} bits")
         layer = [one for one in inside if isinstance(one, dict | list)]
     if layer:

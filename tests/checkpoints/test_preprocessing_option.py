@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2.checkpoints import preprocessing_option
 from mobilenetv2.checkpoints.input_range import RANGES
 from mobilenetv2.checkpoints.preprocessing_option import read_preprocessing
+from mobilenetv2.documents import LARGEST_JSON
 from mobilenetv2.errors import DialectError
 from mobilenetv2.spec.mapping import to_mapping
 from mobilenetv2.spec.network import NetworkSpec
@@ -165,11 +165,10 @@ def test_what_is_not_json_is_named(tmp_path: Path, content: bytes) -> None:
         read_preprocessing(path, (224, 224))
 
 
-def test_a_folder_without_a_config_and_a_large_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_without_a_config_and_a_large_file(tmp_path: Path) -> None:
     with pytest.raises(DialectError, match=r"without config\.json or preprocessor_config\.json"):
         read_preprocessing(tmp_path, (224, 224))
-    monkeypatch.setattr(preprocessing_option, "LARGEST", 10)
-    with pytest.raises(DialectError, match="larger than 10 bytes"):
-        read_preprocessing(written(tmp_path / "a.json", to_mapping(RECORD)), (224, 224))
+    with (tmp_path / "a.json").open("wb") as file:
+        file.truncate(LARGEST_JSON + 1)
+    with pytest.raises(DialectError, match="larger than 16,777,216 bytes"):
+        read_preprocessing(tmp_path / "a.json", (224, 224))

@@ -118,7 +118,7 @@ def test_what_is_missing_is_named(copy: Path) -> None:
     with pytest.raises(ArtifactError, match=r"param: it has no preprocessing and labels"):
         read_artifact(copy)
     sidecar_path(copy).write_text("{", "utf-8")
-    with pytest.raises(ArtifactError, match=r"param\.json: the config inside it is not JSON"):
+    with pytest.raises(ArtifactError, match=r"param\.json: the config inside it: not JSON"):
         read_artifact(copy)
     weights_path(copy).unlink()
     with pytest.raises(ArtifactError, match=r"its weights are missing; copy shoes\.ncnn\.bin"):

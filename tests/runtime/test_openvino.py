@@ -115,7 +115,7 @@ def test_somebody_elses_file_says_how_to_bring_it_in(path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"m\.xml: it has no preprocessing .*with .*export"):
         read_artifact(path)
     resealed(path, lambda body: body.replace("<mobilenetv2>", '<mobilenetv2><config value="{"/>'))
-    with pytest.raises(ArtifactError, match="the config inside it is not JSON"):
+    with pytest.raises(ArtifactError, match="the config inside it: not JSON"):
         read_artifact(path)
 
 

@@ -18,8 +18,9 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.training.checkpoint import COLUMNS, Row
 from mobilenetv2.training.finalise import finalise, summary, take_figures
-from mobilenetv2.training.folder import COLUMNS, Row, RunFolder
+from mobilenetv2.training.folder import RunFolder
 from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.recipe import Cache, Recipe
 from mobilenetv2.training.splits import Splits

@@ -4,11 +4,9 @@ import csv
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mobilenetv2 import files
@@ -18,13 +16,9 @@ from mobilenetv2.errors import InUse, RunError
 from mobilenetv2.evaluation.run_record import read_split
 from mobilenetv2.files import PREVIOUS, TEMPORARY
 from mobilenetv2.locks import INSIDE
-from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.training import folder
+from mobilenetv2.training.checkpoint import COLUMNS, Row
 from mobilenetv2.training.folder import (
-    COLUMNS,
-    Checkpoint,
-    Row,
     RunFolder,
     Start,
     find_run,
@@ -282,45 +276,6 @@ def test_start_json_is_readable_by_others(tmp_path: Path) -> None:
         "edition": "torch",
         "computes": None,
     }
-
-
-SAVED = Checkpoint(
-    ModelConfig.default(published("small", width=0.1, classes=3)),
-    Recipe().changed(epochs=3),
-    trainer={
-        "network/stem.conv.weight": np.random.default_rng(0).normal(size=(2, 3)),
-        "optimizer/0/step": np.array(7.0, np.float32),  # no axes at all
-        "random": np.arange(9, dtype=np.uint8),
-        "count": np.array(2**40, np.int64),
-    },
-    average={"stem.conv.weight": np.ones(4, np.float32)},
-    averaged_steps=5,
-    rows=[{"epoch": 1, "train_loss": 1 / 3}],
-    epoch=1,
-    step=2,
-    sums=[0.1, 3, 8],
-    seconds=1.5,
-)
-
-
-def test_what_was_written_comes_back(tmp_path: Path) -> None:
-    SAVED.save(tmp_path / "c")
-    found = Checkpoint.load(tmp_path / "c")
-    assert replace(found, trainer={}, average={}) == replace(SAVED, trainer={}, average={})
-    for part in ("trainer", "average"):
-        expected = getattr(SAVED, part)
-        assert getattr(found, part).keys() == expected.keys()
-        for name, array in getattr(found, part).items():
-            assert (array.dtype, array.shape) == (expected[name].dtype, expected[name].shape)
-            np.testing.assert_array_equal(array, expected[name])
-
-
-@pytest.mark.parametrize("kept", [0, 7, 100, -20])
-def test_a_damaged_one_is_an_error(kept: int, tmp_path: Path) -> None:
-    SAVED.save(tmp_path / "c")
-    (tmp_path / "c").write_bytes((tmp_path / "c").read_bytes()[:kept])
-    with pytest.raises(RunError, match="c: cannot be resumed from"):
-        Checkpoint.load(tmp_path / "c")
 
 
 def row(epoch: float, loss: float) -> Row:

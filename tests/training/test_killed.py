@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.training.folder import Checkpoint
+from mobilenetv2.training.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
 

@@ -1,9 +1,7 @@
 """Records of the run folder around a model: its epochs, recipe and training photos."""
 
 import csv
-import json
 import math
-import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +10,9 @@ from typing import Any, TypeVar
 
 from mobilenetv2.data.dataset import Dataset, Split, same_split
 from mobilenetv2.data.layout import ALL
+from mobilenetv2.documents import parse_table, parse_toml, read_table
 from mobilenetv2.errors import DataError, RunError, argument
+from mobilenetv2.files import read_file
 from mobilenetv2.progress import say
 from mobilenetv2.text import csv_records, unescaped
 
@@ -25,7 +25,7 @@ LARGEST = 256 * 1024**2
 LARGEST_FIGURE = 1e30
 """Largest plausible absolute value in ``metrics.csv``."""
 UNREADABLE = (
-    OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error,
+    OSError, RunError, ValueError, KeyError, TypeError, AttributeError, csv.Error,
 )  # fmt: skip
 SEEN = ("train", "selection")
 """Splits that are used for training or selecting models; metrics on them are too optimistic."""
@@ -97,13 +97,16 @@ def _read_part(path: Path, parse: Callable[[str], Found], otherwise: Found) -> F
     if not path.is_file():
         return otherwise
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"more than {LARGEST:,} bytes")
-        with path.open(encoding="utf-8", newline="") as file:  # names may have line breaks
-            return parse(file.read())
+        return parse(_text(path))
     except UNREADABLE as error:
         say(f"note: {path} cannot be read and is not in the report ({type(error).__name__})")
         return otherwise
+
+
+def _text(path: Path) -> str:
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"more than {LARGEST:,} bytes")
+    return read_file(path, LARGEST).decode("utf-8")
 
 
 def _rows(text: str) -> tuple[dict[str, float], ...]:
@@ -128,7 +131,7 @@ def _recipe(text: str) -> dict[str, str]:
             else:
                 keys[before + key] = _toml(value)
 
-    walk(tomllib.loads(text), "")
+    walk(parse_toml(text, "", RunError), "")
     return keys
 
 
@@ -141,7 +144,11 @@ def _toml(value: object) -> str:
 
 
 def _started(text: str) -> dict[str, str]:
-    return {key: str(value) for key, value in json.loads(text).items() if value is not None}
+    return {
+        key: str(value)
+        for key, value in parse_table(text, "", RunError).items()
+        if value is not None
+    }
 
 
 def _parts(text: str) -> dict[str, dict[str, int]]:
@@ -240,7 +247,7 @@ def trained_on(model: Path) -> TrainedOn:
     if not ((run / RECIPE).is_file() and table.is_file()):
         return TrainedOn()
     try:
-        data = str(json.loads((run / START).read_text("utf-8"))["data"])
+        data = str(read_table(run / START, RunError)["data"])
     except UNREADABLE:
         data = None
     return TrainedOn(table, read_split(table), data)
@@ -248,8 +255,14 @@ def trained_on(model: Path) -> TrainedOn:
 
 def read_split(path: Path) -> dict[str, str]:
     """Return the split of each photo in a ``split.csv``; raise RunError if it is not valid."""
+    found: dict[str, str] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {row["photo"]: row["split"] for row in csv_records(file.read())}
+        for row in csv_records(_text(path)):
+            photo, split = row["photo"], row["split"]
+            if not photo or not split:
+                raise ValueError("a line too short")
+            if found.setdefault(photo, split) != split:
+                raise ValueError(f"{photo!r} is in two splits")
     except (KeyError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: not a table of split, class and photo ({error})") from None
+    return found

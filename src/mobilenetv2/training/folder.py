@@ -8,35 +8,28 @@ import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
-
-import numpy as np
+from typing import NamedTuple, get_args
 
 from mobilenetv2.data.dataset import BUILT_IN, Split, absolute_place
-from mobilenetv2.errors import InUse, RunError, argument, require
+from mobilenetv2.documents import read_table
+from mobilenetv2.errors import InUse, RunError, WeightsError, argument, require
 from mobilenetv2.evaluation import plots
 from mobilenetv2.evaluation.run_record import METRICS, RECIPE, SPLIT, START
 from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.locks import INSIDE, hold
-from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model import store
 from mobilenetv2.progress import say
-from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import csv_text, escaped
+from mobilenetv2.spec.mapping import shown
+from mobilenetv2.text import csv_text, escaped, quoted
+from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint, Row, damaged
 from mobilenetv2.training.recipe import Recipe
-from mobilenetv2.training.recipe_file import parse_recipe, recipe_toml
-from mobilenetv2.training.steps import State, TrainedEdition
+from mobilenetv2.training.recipe_file import recipe_toml
+from mobilenetv2.training.steps import TrainedEdition
 
 RUNS = "runs"
 """Folder in the working directory for runs without an ``output``."""
-Row = dict[str, float]
-"""Figures of an epoch: a row of ``metrics.csv``."""
-COLUMNS = (
-    "epoch", "learning_rate", "train_loss", "train_top1", "selection_loss", "selection_top1",
-    "seconds", "images_per_second",
-)  # fmt: skip
 
 
 class Start(NamedTuple):
@@ -164,28 +157,35 @@ class RunFolder:
             RunError: the record is missing or damaged, or names an edition that cannot train.
         """
         try:
-            started = json.loads(self.start.read_text("utf-8"))
-            weights, edition = started["weights"], str(started.get("edition", "torch"))
-            if edition not in get_args(TrainedEdition):
-                raise ValueError(f"edition {edition!r} is unknown")
-            private = bool(started.get("private", False))
-            ignore = tuple(map(str, started.get("ignore", ())))
+            started = read_table(self.start, RunError)
+            weights, edition = started["weights"], started.get("edition", "torch")
+            private, ignore = started.get("private", False), started.get("ignore", [])
             encoding = started.get("zip_encoding")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if edition not in get_args(TrainedEdition):
+                raise ValueError(f"edition {shown(edition)} is unknown")
+            texts = [*(text for text in (weights, encoding) if text is not None), *ignore]
+            if not isinstance(private, bool) or not all(isinstance(text, str) for text in texts):
+                raise ValueError("a value is of another kind")
+        except (OSError, RunError, ValueError, KeyError, TypeError) as error:
+            reason = str(error).removeprefix(f"{self.start}: ")
             raise RunError(
-                f"{self.start}: does not record the start of the run ({error}); "
+                f"{self.start}: does not record the start of the run ({reason}); "
                 f"start the run again with {argument('overwrite', True)}"
             ) from None
         return Start(
-            Path(weights) if weights else None, cast(TrainedEdition, edition), private, ignore,
-            None if encoding is None else str(encoding),
+            Path(weights) if weights else None, edition, private, tuple(ignore), encoding
         )  # fmt: skip
 
-    def read_checkpoint(self, recipe: Recipe) -> "Checkpoint | None":
+    def read_checkpoint(self, recipe: Recipe, classes: tuple[str, ...]) -> "Checkpoint | None":
         """Return the checkpoint; None if the run has none yet.
 
+        Args:
+            recipe: the recipe of the run.
+            classes: names of the classes of its data.
+
         Raises:
-            RunError: the checkpoint belongs to another recipe.
+            RunError: the checkpoint is damaged, or belongs to another recipe, to other classes or
+                to other models than those beside it.
         """
         if not self.checkpoint.is_file():
             return None
@@ -194,6 +194,18 @@ class RunFolder:
             raise RunError(
                 f"{self.checkpoint}: belongs to another recipe than {self.recipe}; start a new run"
             )
+        of, found = saved.config.labels.names, f"the data has {quoted(classes)}"
+        if of != classes:
+            raise RunError(
+                f"{self.checkpoint}: belongs to a run on {quoted(of)}, and {found}; start a new run"
+            )
+        try:
+            for model in [self.best] * bool(saved.rows) + [self.last] * bool(saved.epoch):
+                beside, _ = store.load(model)
+                if (beside.spec, beside.labels) != (saved.config.spec, saved.config.labels):
+                    raise WeightsError(f"{model}: a model of another network or other classes")
+        except WeightsError as error:
+            raise damaged(self.checkpoint, error) from None
         return saved
 
 
@@ -287,56 +299,3 @@ def require_tensorboard() -> None:
     require("torch")
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The complete state of a run, for resuming.
-
-    It is saved after every epoch, every few minutes and on Ctrl-C, as arrays and JSON.
-    """
-
-    config: ModelConfig
-    recipe: Recipe
-    trainer: State
-    average: Arrays
-    """EMA weights; empty without averaging."""
-    averaged_steps: int
-    rows: list[Row]
-    """Rows of ``metrics.csv`` so far."""
-    epoch: int
-    step: int
-    """Number of finished steps in the epoch."""
-    sums: list[float]
-    """Sums over the epoch so far: loss, correct answers, photos."""
-    seconds: float
-    """Seconds of training in the epoch so far."""
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint atomically; an existing file is replaced."""
-        from safetensors.numpy import save
-
-        facts = {
-            "config": json.loads(self.config.to_json()), "recipe": recipe_toml(self.recipe),
-            "rows": self.rows, "epoch": self.epoch, "step": self.step, "sums": self.sums,
-            "averaged_steps": self.averaged_steps, "seconds": self.seconds,
-        }  # fmt: skip
-        tensors = {f"trainer/{name}": np.array(array) for name, array in self.trainer.items()}
-        tensors |= {f"average/{name}": np.array(array) for name, array in self.average.items()}
-        write_atomically(path, save(tensors, {"checkpoint": json.dumps(facts)}))
-
-    @classmethod
-    def load(cls, path: Path) -> "Checkpoint":
-        """Read a checkpoint that :meth:`save` wrote; raise RunError if it is damaged."""
-        from safetensors import safe_open
-
-        parts: dict[str, Any] = {"trainer": {}, "average": {}}
-        try:
-            with safe_open(path, "numpy") as file:
-                facts: dict[str, Any] = json.loads(file.metadata()["checkpoint"])
-                for key in file.keys():  # noqa: SIM118 - it is not a dict
-                    part, _, name = key.partition("/")
-                    parts[part][name] = file.get_tensor(key)
-            facts["config"] = ModelConfig.from_mapping(facts["config"], str(path))
-            facts["recipe"] = parse_recipe(facts["recipe"], str(path))
-            return cls(**parts, **facts)
-        except Exception as error:  # of the file format, of JSON, of keys, of values
-            raise RunError(f"{path}: cannot be resumed from ({error})") from None

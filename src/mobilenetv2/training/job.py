@@ -20,7 +20,8 @@ from mobilenetv2.evaluation.run_record import best_epoch, epochs_of
 from mobilenetv2.runtime.classifier import Classifier
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import counted, interval, percent
-from mobilenetv2.training.folder import Checkpoint, Row, RunFolder
+from mobilenetv2.training.checkpoint import Checkpoint, Row
+from mobilenetv2.training.folder import RunFolder
 from mobilenetv2.training.inputs import Targets, Teacher
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.splits import Splits

@@ -17,7 +17,7 @@ from mobilenetv2.evaluation.run_record import best_epoch
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
-from mobilenetv2.training.folder import Checkpoint, Row
+from mobilenetv2.training.checkpoint import Checkpoint, Row, damaged
 from mobilenetv2.training.inputs import PhotoViews
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.schedule import learning_rate
@@ -63,18 +63,22 @@ class Loop:
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.sums = np.zeros(3)
         """Sums over the epoch so far: loss, correct answers, photos."""
+        photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
+        self.batch_size = min(recipe.batch_size, len(photos))
+        self.steps = len(photos) // self.batch_size
         if saved := run.saved:
-            self.trainer.restore(saved.trainer)
+            saved.check_place(run.files.checkpoint, self.steps, self.batch_size)
+            try:
+                self.trainer.restore(saved.trainer)
+            except Exception as error:  # of the framework, which has many classes
+                raise damaged(run.files.checkpoint, error) from None
             if self.average:
                 self.average.arrays, self.average.steps = saved.average, saved.averaged_steps
             self.epoch, self.step, self.seconds = saved.epoch, saved.step, saved.seconds
             self.sums = np.array(saved.sums, float)
         # After the weights are restored, since cached feature maps are computed with them.
-        photos = PhotoViews(run.splits.train, run.config.preprocessing, recipe)
         self.views = self.trainer.views(photos, run.files.maps)
         self.targets = run.targets_of(run.splits.train)
-        self.batch_size = min(recipe.batch_size, len(photos))
-        self.steps = len(photos) // self.batch_size
 
     def train_epoch(self, stop: Callable[[], bool]) -> None:
         """Run the remaining steps of the epoch."""

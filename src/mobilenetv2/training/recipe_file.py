@@ -6,7 +6,6 @@ Files and changes may also use the older names of keys (:data:`training.recipe.A
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import Field, fields, is_dataclass
 from importlib.resources import files
@@ -14,6 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from mobilenetv2.documents import parse_toml, read_toml
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.spec.mapping import from_mapping, suggestion, to_mapping
 from mobilenetv2.text import nearest
@@ -48,23 +48,22 @@ def _read_mapping(name_or_file: str) -> tuple[dict[str, Any], str]:
     """Return the keys of a recipe in their tables, and its name for messages."""
     known = recipe_names()
     if name_or_file in known:
-        entry, where = _folder().joinpath(f"{name_or_file}.toml"), f"recipe {name_or_file}"
-    else:
-        entry, where = Path(name_or_file), name_or_file
-        if not entry.is_file():
-            raise RecipeError(
-                f"recipe {name_or_file!r} is neither a file nor the name of a recipe; "
-                f"{suggestion(name_or_file, known)}"
-            )
-    try:
-        return in_tables(tomllib.loads(entry.read_text("utf-8")), where), where
-    except ValueError as error:
-        raise RecipeError(f"{where}: not a valid TOML file ({error})") from None
+        where = f"recipe {name_or_file}"
+        text = _folder().joinpath(f"{name_or_file}.toml").read_bytes()
+        return in_tables(parse_toml(text, where, RecipeError), where), where
+    if not Path(name_or_file).is_file():
+        raise RecipeError(
+            f"recipe {name_or_file!r} is neither a file nor the name of a recipe; "
+            f"{suggestion(name_or_file, known)}"
+        )
+    found = read_toml(Path(name_or_file), RecipeError)
+    return in_tables(found, name_or_file), name_or_file
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """Return the recipe in the text of a TOML file; raise ValueError if it is not TOML."""
-    return from_mapping(Recipe, in_tables(tomllib.loads(text), where), where, RecipeError)
+    """Return the recipe in the text of a TOML file; raise RecipeError if it has none."""
+    found = parse_toml(text, where, RecipeError)
+    return from_mapping(Recipe, in_tables(found, where), where, RecipeError)
 
 
 def recipe_toml(recipe: Recipe) -> str:
@@ -208,8 +207,8 @@ def _folder() -> Any:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", "", RecipeError)["value"]
+    except RecipeError:
         return text
 
 

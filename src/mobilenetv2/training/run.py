@@ -163,7 +163,7 @@ def prepare(
         MobileNetV2Error: the job or its data is invalid.
     """
     recipe = job.recipe
-    saved = folder.read_checkpoint(recipe) if job.resume else None
+    saved = folder.read_checkpoint(recipe, dataset.classes) if job.resume else None
     if saved:
         config, arrays = saved.config, untrained(saved.config.spec, recipe)
     else:

@@ -239,7 +239,7 @@ WRONG: list[tuple[Callable[[Any, Path], None], str]] = [
     (listed, "'bn/moving_mean:0' is listed but missing"),
     (listed_elsewhere, "the layer '../secret' is listed but missing"),
     (listed_twice, "'bn/gamma:0' is listed twice"),
-    (no_json, "its model_config is not JSON"),
+    (no_json, "its model_config: not JSON"),
 ]
 
 
@@ -273,7 +273,7 @@ def test_an_entry_named_like_a_path_is_refused(opened: Open, tmp_path: Path) -> 
 
 
 def test_json_nested_too_deep_is_refused() -> None:
-    with pytest.raises(WeightsError, match="its config is not JSON"):
+    with pytest.raises(WeightsError, match="its config: not JSON"):
         parse_json("[" * 200_000, "config")
 
 
@@ -437,8 +437,8 @@ def test_links_inside_the_weights_are_refused(opened: Open, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"config.json": b"import os"}, "its config.json is not JSON"),
-        ({"config.json": b"[" * 100_000}, "its config.json is not JSON"),
+        ({"config.json": b"import os"}, "its config.json: not JSON"),
+        ({"config.json": b"[" * 100_000}, "its config.json: not JSON"),
         ({"config.json": b" " * (17 * 1024**2)}, "its config.json is larger than"),
         ({"model.weights.h5": b"nothing"}, "damaged HDF5 file"),
         ({"assets/zeros": bytes(10**8)}, "'assets/zeros' is declared larger than the file can"),

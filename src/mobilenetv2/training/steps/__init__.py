@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol, cast
 
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import require
+from mobilenetv2.errors import RunError, require
 from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import NetworkSpec
@@ -105,6 +105,23 @@ class Trainer(ABC):
     @abstractmethod
     def restore(self, state: State) -> None:
         """Restore a state from :meth:`state`."""
+
+
+def require_same_state(expected: State, found: State) -> None:
+    """Raise RunError unless a state has the names, shapes and types of the trainer's own.
+
+    Frameworks would cast, broadcast or leave out what differs.
+    """
+    if lacking := sorted(expected.keys() ^ found.keys()):
+        what = "lacks" if lacking[0] in expected else "has an unknown"
+        raise RunError(f"its state {what} {lacking[0]!r}")
+    for name, array in expected.items():
+        own, other = (array.dtype, array.shape), (found[name].dtype, found[name].shape)
+        if own != other:
+            raise RunError(
+                f"{name!r} of its state is {other[0]} of shape {list(other[1])}, "
+                f"not {own[0]} of {list(own[1])}"
+            )
 
 
 def dropout_of(spec: NetworkSpec, recipe: Recipe) -> float:

@@ -26,6 +26,7 @@ from mobilenetv2.training.steps import (
     State,
     Trainer,
     dropout_of,
+    require_same_state,
 )
 
 __all__ = ["check_device", "make_trainer"]
@@ -141,6 +142,7 @@ class JaxTrainer(Trainer):
 
     def restore(self, state: State) -> None:
         """Restore a state from :meth:`state`."""
+        require_same_state(self.state(), state)
         leaves, structure = jax.tree.flatten((self._saved(), self.moments))
         arrays = [
             jnp.asarray(state[f"{index:04}"], leaf.dtype) for index, leaf in enumerate(leaves)

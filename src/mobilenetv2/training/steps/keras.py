@@ -34,6 +34,7 @@ from mobilenetv2.training.steps import (
     State,
     Trainer,
     dropout_of,
+    require_same_state,
 )
 
 
@@ -153,6 +154,7 @@ class KerasTrainer(Trainer):
 
     def restore(self, state: State) -> None:
         """Restore a state from :meth:`state`."""
+        require_same_state(self.state(), state)
         for name, variable in self._saved().items():
             variable.assign(state[name])
 

@@ -6,9 +6,10 @@ most of the time of a step, and training changes them least. With these blocks f
 a fraction of the time. All epochs use a few random views of each photo, computed in advance.
 """
 
+import copy
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -28,13 +29,13 @@ from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, take_place
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.progress import track
+from mobilenetv2.progress import say, track
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.training.inputs import PhotoViews, Views
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.schedule import depth, thawed_depth
-from mobilenetv2.training.steps import State, Trainer, dropout_of
+from mobilenetv2.training.steps import State, Trainer, dropout_of, require_same_state
 from mobilenetv2.training.steps.torch_network import (
     Replicas,
     choose_precision,
@@ -48,6 +49,8 @@ __all__ = ["check_device", "make_trainer"]
 
 AT_ONCE = 16
 """Number of photos in a batch for computing feature maps."""
+CUDA_RANDOM = "random/cuda"
+"""Name of the random state of a GPU, which a run may gain or lose with its device."""
 
 
 def make_trainer(
@@ -192,16 +195,36 @@ class TorchTrainer(Trainer):
 
     def state(self) -> State:
         """Return the weights, the optimiser's state and the random state, for a checkpoint."""
-        tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{key}": value for key, value in values.items()}
-        tensors["random"] = torch.get_rng_state()
+        state = self._own_state() | _slots(self.optimizer)
         if self.device.type == "cuda":
-            tensors["random/cuda"] = torch.cuda.get_rng_state(self.device)
-        return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
+            state[CUDA_RANDOM] = torch.cuda.get_rng_state(self.device).cpu().numpy()
+        return state
+
+    def _own_state(self) -> State:
+        """Return the part of the state that every checkpoint has, on any device."""
+        tensors = {f"network/{name}": t for name, t in self.network.state_dict().items()}
+        return _arrays(tensors | {"random": torch.get_rng_state()})
+
+    def _trained_state(self) -> State:
+        """Return the optimiser's state for this network once all its parameters were trained."""
+        twin = copy.deepcopy(self.network)
+        for parameter in twin.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer = make_optimizer(twin, self.recipe, self.dtype)
+        optimizer.step()
+        return _slots(optimizer)
 
     def restore(self, state: State) -> None:
         """Restore a state from :meth:`state`."""
+        found = {name: array for name, array in state.items() if name != CUDA_RANDOM}
+        trained = {name.split("/")[1] for name in found if name.startswith("optimizer/")}
+        if trained and not self.recipe.freezing.unfreeze_epochs:  # else some may not have begun
+            self._freeze()
+            every = [one for group in self.optimizer.param_groups for one in group["params"]]
+            trained |= {str(index) for index, one in enumerate(every) if one.requires_grad}
+        full = self._trained_state() if trained else {}
+        learnt = {name: array for name, array in full.items() if name.split("/")[1] in trained}
+        require_same_state(self._own_state() | learnt, found)
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
         network = {n.removeprefix("network/"): t for n, t in tensors.items() if "network/" in n}
         self.network.load_state_dict(network)
@@ -213,8 +236,20 @@ class TorchTrainer(Trainer):
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         torch.set_rng_state(tensors["random"])
-        if self.device.type == "cuda" and "random/cuda" in tensors:  # else it started on the CPU
-            torch.cuda.set_rng_state(tensors["random/cuda"], self.device)
+        if self.device.type == "cuda" and CUDA_RANDOM in tensors:  # else it started on the CPU
+            torch.cuda.set_rng_state(tensors[CUDA_RANDOM], self.device)
+
+
+def _slots(optimizer: torch.optim.Optimizer) -> State:
+    """Return the state that an optimiser keeps for each parameter, by index and key."""
+    slots = optimizer.state_dict()["state"].items()
+    return _arrays(
+        {f"optimizer/{index}/{key}": one for index, kept in slots for key, one in kept.items()}
+    )
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> State:
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in tensors.items()}
 
 
 def cross_entropy(
@@ -302,7 +337,7 @@ class MapViews:
 
 
 def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) -> MapViews:
-    """Return the feature maps in a file, which is computed if it does not exist.
+    """Return the feature maps in a file, which is computed if it does not exist or does not fit.
 
     Args:
         trainer: the trainer with the frozen blocks.
@@ -312,10 +347,12 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
     Raises:
         RunError: the disk has too little space.
     """
-    if path.is_file():
-        return MapViews(np.load(path, mmap_mode="r"))
     views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each view is used
     count = len(photos.split)
+    if path.is_file():
+        if stored := _stored_maps(path, views, count, next(_maps(trainer, photos, views))[1]):
+            return stored
+        say(f"note: {path} has not the maps of this network and is computed anew")
     partial = path.with_name(f"{TEMPORARY}{path.name}")
     file: np.memmap | None = None
     try:
@@ -338,6 +375,28 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
     finally:
         partial.unlink(missing_ok=True)
     return MapViews(np.load(path, mmap_mode="r"))
+
+
+def _stored_maps(path: Path, views: int, count: int, first: NDArray) -> MapViews | None:
+    """Return the maps in a file; None unless they begin with those of the first photos.
+
+    Args:
+        path: the file.
+        views: number of views of each photo.
+        count: number of photos.
+        first: maps of the first photos in the first view, computed now.
+    """
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # no file of an array
+        return None
+    fits = isinstance(found, np.memmap) and found.shape == (views, count, *first.shape[1:])
+    if not fits or found.dtype != np.float16:
+        return None
+    stored, computed = found[0, : len(first)].astype(np.float32), first.astype(np.float32)
+    # Another number of threads, or another machine, rounds in another way.
+    near = np.allclose(stored, computed, rtol=0.02, atol=0.02 * float(np.abs(computed).max()))
+    return MapViews(found) if near else None
 
 
 def reserve(path: Path) -> None:
