@@ -52,7 +52,10 @@ def lower_folded(config: ModelConfig, folded: Folded) -> Graph:
 def lower_shapes(config: ModelConfig) -> Graph:
     """Return the folded graph of a config alone; its weights are zeros that take no memory."""
     network, nothing = resolve(config.spec), np.float32(0)
-    shapes = {layer.name: layer.weight_shape for layer in (*network.convolutions, *network.linears)}
+    shapes: dict[str, tuple[int, ...]] = {
+        **{layer.name: layer.weight_shape for layer in network.convolutions},
+        **{layer.name: layer.weight_shape for layer in network.linears},
+    }
     folded = {
         name: (np.broadcast_to(nothing, shape), np.broadcast_to(nothing, shape[:1]))
         for name, shape in shapes.items()

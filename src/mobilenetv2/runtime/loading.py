@@ -162,5 +162,5 @@ def _load_engine(
     require_nothing(given, place)
     from mobilenetv2.runtime import executorch
 
-    config = executorch.read_config(place)
-    return config, executorch.load_engine(place, threads), EXECUTORCH.name
+    program = executorch.read_artifact(place)
+    return program.config, executorch.create_engine(program, threads), EXECUTORCH.name
