@@ -28,6 +28,8 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 
 SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
 HOSTILE = (2**31 - 1, -(2**31), -1, 0, 1, 2, 3, 2**30, 2**16, 255)
+Mutation = Callable[[bytes, int], bytes]
+"""Function from a file and a seed to a damaged file."""
 WORDS = (*map(str, HOSTILE), "nan", "inf", "1e38", "4294967295", "0.5", "-0.0", "")
 """Numbers in a text."""
 
@@ -118,12 +120,26 @@ def ncnn_sealed(path: Path) -> None:
     beside.write_text(json.dumps(config), "utf-8")
 
 
-def targets(folder: Path) -> Iterator[Target]:
-    """Yield the files of each engine whose packages are installed."""
-    if not FORMATS["mnn"].missing():
+def structured(target: Target) -> Mutation | None:
+    """Return the mutation that puts hostile numbers into a target's fields, if there is one."""
+    return {
+        "MNN": hostile_table,
+        "ncnn, its graph": hostile_text,
+        "ncnn, its config": hostile_text,
+    }.get(target.title)
+
+
+def targets(folder: Path, only: str = "") -> Iterator[Target]:
+    """Yield the files of each engine whose packages are installed.
+
+    Args:
+        folder: empty folder for the files.
+        only: part of the titles that are wanted, so that no others are exported.
+    """
+    if not FORMATS["mnn"].missing() and only in "MNN":
         path = exported("mnn", folder)
         yield Target("MNN", path, path.read_bytes()[: -seal.DIGITS], answers(path), sealed)
-    if not FORMATS["ncnn"].missing():
+    if not FORMATS["ncnn"].missing() and only in "ncnn, its graph, its weights, its config":
         path = exported("ncnn", folder)
         parts = {"graph": path, "weights": weights_path(path), "config": sidecar_path(path)}
         kept = {file: file.read_bytes() for file in parts.values()}
@@ -138,6 +154,6 @@ def targets(folder: Path) -> Iterator[Target]:
 
         for title, file in parts.items():
             yield Target(f"ncnn, its {title}", file, kept[file], attempt)
-    if not FORMATS["executorch"].missing():
+    if not FORMATS["executorch"].missing() and only in "ExecuTorch":
         path = exported("executorch", folder)
         yield Target("ExecuTorch", path, path.read_bytes()[: -seal.DIGITS], answers(path), sealed)

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
@@ -14,7 +15,7 @@ from mobilenetv2.exporting import executorch as format_
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.executorch import read_config
+from mobilenetv2.runtime.executorch import load_program, read_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -34,7 +35,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_config_is_inside(made: Path) -> None:
-    assert read_config(made) == ModelConfig.default(SPEC)
+    assert read_artifact(made).config == ModelConfig.default(SPEC)
 
 
 def test_everything_is_handed_to_xnnpack() -> None:
@@ -71,38 +72,20 @@ def test_nothing_is_printed(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-@pytest.mark.parametrize("threads", [1, 3])
-def test_the_threads_are_chosen_before_anything_loads(made: Path, threads: int) -> None:
-    # Another pool under a loaded method is freed memory: it aborted, or never came back.
-    program = (
-        "import sys; import numpy; from pathlib import Path\n"
-        "from mobilenetv2.errors import ArtifactError\n"
-        "from mobilenetv2.exporting import executorch\n"
-        "path, threads = Path(sys.argv[1]), int(sys.argv[2])\n"
-        "from mobilenetv2.runtime.executorch import read_config\n"
-        "config = read_config(path)\n"
-        "engine = executorch.reload(path, threads)\n"
-        "from executorch.extension.pybindings import portable_lib as pool\n"
-        "assert pool._threadpool_get_thread_count() == threads\n"
-        "x = numpy.zeros((1, 1, *config.spec.size), numpy.float32)\n"
-        "before = engine.run(x, 'logits')\n"
-        "try:\n"
-        "    executorch.reload(path, threads + 1)\n"
-        "except ArtifactError as error:\n"
-        "    print(str(error).partition(': ')[2])\n"
-        "assert (executorch.reload(path).run(x, 'logits') == before).all()\n"
-        "assert (engine.run(x, 'logits') == before).all()\n"
-        "assert pool._threadpool_get_thread_count() == threads\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(made), str(threads)],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.stdout == (
-        f"ExecuTorch already runs with {threads} threads in this process; "
-        "for another number, start a new process\n"
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+def test_engines_have_their_own_threads(made: Path) -> None:
+    # One pool for all programs of a process: another number of threads would free it under them.
+    x = np.random.default_rng(0).normal(size=(1, 1, *SPEC.size)).astype(np.float32)
+    engines = [format_.reload(made, threads) for threads in (1, 3, None)]
+    wanted = engines[0].run(x, "logits")
+    for engine in reversed(engines):
+        np.testing.assert_allclose(engine.run(x, "logits"), wanted, atol=1e-6)
+
+
+def test_another_process_answers_the_same_bits(made: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(1, 1, *SPEC.size)).astype(np.float32)
+    artifact = read_artifact(made)
+    _, answer = load_program(artifact.graph, lambda: None, 1, "m.pte")
+    assert format_.reload(made, 1).run(x, "logits").tobytes() == answer(x.tobytes())
 
 
 def test_a_program_that_is_none_is_one_sentence(tmp_path: Path) -> None:

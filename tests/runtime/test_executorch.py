@@ -9,7 +9,7 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.model import seal
-from mobilenetv2.runtime.executorch import read_config
+from mobilenetv2.runtime.executorch import read_artifact
 
 
 @pytest.mark.slow
@@ -37,6 +37,6 @@ def test_a_file_that_was_changed_is_refused_before_anything_is_imported(tmp_path
     body = b"some program" * 20
     (tmp_path / "m.pte").write_bytes(body[:-1] + b"?" + seal.digest(body).encode())
     with pytest.raises(ArtifactError, match=r"m\.pte"):
-        read_config(tmp_path / "m.pte")
+        read_artifact(tmp_path / "m.pte")
     with pytest.raises(ArtifactError, match=r"m\.pte"):
         mn.Classifier(tmp_path / "m.pte")

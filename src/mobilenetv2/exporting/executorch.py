@@ -7,13 +7,14 @@ import torch
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.exporting.job import Options
+from mobilenetv2.graph.executorch import CONFIG_METHOD
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_greetings
 from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.executorch import CONFIG_METHOD, load_engine
+from mobilenetv2.runtime.executorch import create_engine, read_artifact
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 
@@ -49,4 +50,4 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
 
 def reload(out: Path, threads: int | None = None) -> Engine:
     """Return the engine that runs a file of this package in ExecuTorch's runtime."""
-    return load_engine(out, threads)
+    return create_engine(read_artifact(out), threads)

@@ -1,5 +1,10 @@
-"""Runtime ExecuTorch, which needs PyTorch and, after other runtimes, a separate process."""
+"""Runtime ExecuTorch, which needs PyTorch, in a process of its own.
 
+A program is code for a virtual machine: the runtime crashes on hostile ones. It also aborts beside
+some other runtimes, and has one number of threads for all programs of a process.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,101 +12,117 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.graph import executorch as graph
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_greetings
-from mobilenetv2.runtime import engine
-from mobilenetv2.runtime.engine import Engine, Output, cannot_run
-from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.runtime.engine import (
+    Artifact,
+    Engine,
+    Output,
+    cannot_run,
+    embedded_config,
+    read_bounded,
+)
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.text import first_line
+from mobilenetv2.worker import Answer, Worker
 
-TITLE, METHOD = "ExecuTorch", "forward"
-CONFIG_METHOD = "mobilenetv2_config"
-"""Name of a method without inputs that returns the config, since programs hold only methods."""
+TITLE = "ExecuTorch"
+LOADER = f"{__name__}:load_program"
+COPIES, MAPS = 8, 64
+"""Memory that a program needs, in sizes of its file and of its input."""
 
 
-def read_config(path: Path) -> ModelConfig:
-    """Return the config inside an exported file.
+def read_artifact(path: Path) -> Artifact:
+    """Read a program, with the config inside it; nothing of it runs.
 
     Raises:
         ArtifactError: the file was changed, or another program wrote it.
-        MissingExtra: ExecuTorch is not installed.
     """
-    loaded, text = _program(path), None
-    if CONFIG_METHOD in loaded.method_names:
-        (text,) = loaded.load_method(CONFIG_METHOD).execute([])
-    return engine.embedded_config(text, path)
+    data = read_bounded(path)
+    seal.check(data, str(path))
+    try:
+        text = graph.config_text(graph.read(data))
+    except ArtifactError as error:
+        raise cannot_run(str(path), TITLE, error) from None
+    return Artifact(embedded_config(text, path), "executorch", data, str(path))
 
 
-def load_engine(path: Path, threads: int | None = None) -> Engine:
-    """Return the engine for an exported file.
+def create_engine(artifact: Artifact, threads: int | None = None) -> Engine:
+    """Return the engine for a program.
 
     Raises:
-        ArtifactError: ExecuTorch cannot run the file, or not with this number of threads in this
-            process.
+        ArtifactError: ExecuTorch cannot run the program.
         MissingExtra: ExecuTorch is not installed.
     """
-    return ExecuTorch(_program(path), str(path), threads)
-
-
-def _program(path: Path) -> Any:
-    """Return the program of a file that was checked for changes; nothing of it runs yet."""
-    data = engine.read_bounded(path)
-    seal.check(data, str(path))
-    with suppress_greetings():  # of torchao, among others, which it imports
-        require("executorch")
-        from executorch.runtime import Runtime
-
-        try:
-            return Runtime.get().load_program(data)
-        except RuntimeError as error:
-            raise cannot_run(str(path), TITLE, first_line(error)) from None
+    return ExecuTorch(artifact, threads)
 
 
 class ExecuTorch(Engine):
     """Engine for programs of ExecuTorch."""
 
-    title = TITLE
+    title, batch = TITLE, 1
 
-    def __init__(self, loaded: Any, where: str, threads: int | None) -> None:
-        super().__init__(where)
-        self.loaded = loaded
-        with suppress_greetings():  # of torchao, among others, which it imports
-            choose_threads(threads, where)
-            try:
-                self.method = loaded.load_method(METHOD)
-            except RuntimeError as error:
-                raise self.failure(first_line(error)) from None
-        self.batch, *sides = self.method.metadata.input_tensor_meta(0).sizes()
-        self.shape = tuple(sides)
+    def __init__(self, artifact: Artifact, threads: int | None) -> None:
+        super().__init__(artifact.where)
+        spec: NetworkSpec = artifact.config.spec
+        self.shape, self.given = (spec.input_channels, *spec.size), (1, spec.logits)
+        image = 4 * int(np.prod(self.shape))
+        self.worker = Worker(
+            LOADER, artifact.graph, {"threads": threads, "where": artifact.where}, artifact.where,
+            TITLE, COPIES * len(artifact.graph) + MAPS * image,
+        )  # fmt: skip
+        if self.worker.about != {"input": [1, *self.shape], "output": [*self.given]}:
+            raise ArtifactError(
+                f"{self.where}: it computes {self.worker.about['output']} from "
+                f"{self.worker.about['input']}, which is another network than its config describes"
+            )
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
-        given = require("torch").from_numpy(np.ascontiguousarray(x, np.float32))
-        (found,) = self.method.execute([given])
-        return np.array(found.numpy(), np.float32)  # a copy, since the memory is reused
+        found = self.worker.ask(np.ascontiguousarray(x, np.float32).tobytes())
+        if len(found) != 4 * self.given[1]:
+            raise self.failure(f"an answer of {len(found)} bytes")
+        return np.frombuffer(found, np.float32).reshape(self.given).copy()
 
 
-def choose_threads(threads: int | None, where: str) -> None:
-    """Set XNNPACK's number of threads, once per process and before a method is loaded.
+def load_program(
+    data: bytes, limit: Callable[[], None], threads: int | None, where: str
+) -> tuple[dict[str, Any], Answer]:
+    """Load a program, in a process that runs nothing else.
 
-    A loaded method keeps a pointer to the thread pool, and another number of threads frees the
-    pool. The method would then use freed memory, which aborted or never ended in our tests.
+    Args:
+        data: bytes of the file.
+        limit: function that limits the process's memory, for after the imports.
+        threads: number of threads; None for the runtime's own choice.
+        where: name of the file in error messages.
 
-    Raises:
-        ArtifactError: this process has another number of threads already.
+    Returns:
+        The shapes of its input and its output, and the function from the bytes of a float32 input
+        to those of its output.
     """
-    from executorch.extension.pybindings import portable_lib
+    with suppress_greetings():  # of torchao, among others, which it imports
+        require("executorch")
+        torch = require("torch")
+        from executorch.extension.pybindings import portable_lib
+        from executorch.runtime import Runtime
 
-    have = portable_lib._threadpool_get_thread_count()
-    if threads is not None and threads != have:
-        if _CHOSEN:
-            raise ArtifactError(
-                f"{where}: ExecuTorch already runs with {have} threads in this process; "
-                "for another number, start a new process"
-            )
-        portable_lib._unsafe_reset_threadpool(threads)
-    _CHOSEN.add(threads or have)
+        limit()
+        if threads is not None and threads != portable_lib._threadpool_get_thread_count():
+            portable_lib._unsafe_reset_threadpool(threads)
+        try:
+            loaded = Runtime.get().load_program(data)
+            method = loaded.load_method(graph.METHOD)
+        except RuntimeError as error:
+            raise cannot_run(where, TITLE, first_line(error)) from None
+    about, sizes = method.metadata, list(method.metadata.input_tensor_meta(0).sizes())
+    kept = loaded, data  # a method does not keep the program that it runs
 
+    def answer(request: bytes) -> bytes:
+        assert kept
+        x = torch.frombuffer(bytearray(request), dtype=torch.float32).reshape(sizes)
+        (found,) = method.execute([x])
+        made: bytes = np.array(found.numpy(), np.float32).tobytes()
+        return made
 
-_CHOSEN: set[int] = set()
-"""Number of threads of the pool; empty before a method is loaded."""
+    return {"input": sizes, "output": list(about.output_tensor_meta(0).sizes())}, answer

@@ -162,6 +162,7 @@ def _load_engine(
     require_nothing(given, place)
     from mobilenetv2.runtime import executorch
 
-    config, engine = executorch.read_config(place), executorch.load_engine(place, threads)
-    engine.channels = channels_of(config.spec)
-    return config, engine, EXECUTORCH.name
+    program = executorch.read_artifact(place)
+    engine = executorch.create_engine(program, threads)
+    engine.channels = channels_of(program.config.spec)
+    return program.config, engine, EXECUTORCH.name
