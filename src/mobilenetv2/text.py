@@ -82,10 +82,17 @@ def _replaced(character: str) -> str:
 
 
 def escaped_json(dumped: str) -> str:
-    """Return JSON of one line with JSON's own escapes for what a terminal would obey."""
+    """Return JSON, made with non-ASCII letters, that every file and terminal can take.
+
+    What a terminal would obey has JSON's own escapes. Unpaired surrogates, which are no text, are
+    written as :func:`escaped` writes them.
+    """
     import json
 
-    return re.sub(_UNSAFE, lambda found: json.dumps(found[0])[1:-1], dumped)
+    def written(found: re.Match[str]) -> str:
+        return found[0] if found[0] == "\n" else json.dumps(encodable(found[0]))[1:-1]
+
+    return re.sub(_UNSAFE, written, dumped)
 
 
 def line(text: str, most: int = LONGEST_LINE) -> str:

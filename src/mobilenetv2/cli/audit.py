@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import table, tell
+from mobilenetv2.cli.main import json_line, table, tell
 from mobilenetv2.cli.parser import RUN_HELP, Parser
 from mobilenetv2.text import counted
 
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         ignore=arguments.ignore, zip_encoding=arguments.zip_encoding,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_line(found.to_dict()))
     else:
         show(found)
     return 0

@@ -1,9 +1,8 @@
 """Verb ``describe``: print layers, parameters, multiply-adds and memory of a network."""
 
 import argparse
-import json
 
-from mobilenetv2.cli.main import table, tell
+from mobilenetv2.cli.main import json_line, table, tell
 from mobilenetv2.cli.parser import Parser, size
 
 EXAMPLES = """\
@@ -39,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size, classes=arguments.classes,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_line(found.to_dict()))
         return 0
     table(found.title, COLUMNS, found.rows)
     for name, text in found.totals.items():

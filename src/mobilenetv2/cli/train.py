@@ -1,10 +1,9 @@
 """Verb ``train``: train a classifier on a folder of photos."""
 
 import argparse
-import json
 import shlex
 
-from mobilenetv2.cli.main import INTERRUPTED
+from mobilenetv2.cli.main import INTERRUPTED, json_line
 from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser
 from mobilenetv2.errors import Stopped
 from mobilenetv2.process import prepare_process
@@ -98,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"stopped; continue with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if arguments.json:
-        print(json.dumps(run.to_dict()))
+        print(json_line(run.to_dict()))
     else:
         shown = (line for line in run.summary.splitlines() if not line.startswith("!["))
         print(visible("\n".join(shown).strip()))

@@ -1,12 +1,11 @@
 """Verb ``weights``: list, fetch and import published checkpoints, and export weights."""
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilenetv2.cli.main import table, tell
+from mobilenetv2.cli.main import json_line, table, tell
 from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
 from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.progress import say
@@ -62,7 +61,7 @@ def list_published(arguments: argparse.Namespace) -> None:
     entries = list_checkpoints(arguments.dialect, arguments.width, arguments.sort or "name")
     here = {entry.name for entry in entries if models.is_cached(entry)}
     if arguments.json:
-        print(json.dumps([{**one.to_dict(), "cached": one.name in here} for one in entries]))
+        print(json_line([{**one.to_dict(), "cached": one.name in here} for one in entries]))
     else:
         show_list(entries, here)
 
@@ -126,7 +125,7 @@ def fetch(arguments: argparse.Namespace) -> None:
 
     fetched = models.fetch(arguments.name)
     if arguments.json:
-        print(json.dumps(fetched.to_dict()))
+        print(json_line(fetched.to_dict()))
         return
     tell(f"{'path':8} {fetched.path}")
     print(f"{'sha-256':8} {fetched.sha256}")
@@ -208,7 +207,7 @@ def import_file(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps({"model": arguments.out, **imported.to_dict()}))
+        print(json_line({"model": arguments.out, **imported.to_dict()}))
     else:
         show_imported(imported, Path(arguments.out))
 
@@ -272,7 +271,7 @@ def export_file(arguments: argparse.Namespace) -> None:
     for note in made.notes:
         say(f"note: {note}")
     if arguments.json:
-        print(json.dumps(made.to_dict()))
+        print(json_line(made.to_dict()))
         return
     for path in made.paths:
         tell(str(path))

@@ -16,7 +16,7 @@ from mobilenetv2.errors import require
 from mobilenetv2.evaluation.calibration import Calibration
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
-from mobilenetv2.text import percent
+from mobilenetv2.text import line, percent, visible
 
 BLUE, GREY = "#2a6fbb", "#6b7280"
 MOST_NAMED = 40
@@ -177,7 +177,8 @@ def rates(tried: Sequence[float], losses: Sequence[float], chosen: float, path: 
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
+    shown = line(name)
+    return shown if len(shown) <= LONGEST_NAME else shown[: LONGEST_NAME - 1] + "…"
 
 
 def _chart(inches: tuple[float, float], title: str, x_title: str) -> tuple[Any, Any]:
@@ -205,6 +206,7 @@ def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as a PNG file; a note about letters that the font lacks is printed once."""
     for text in figure.findobj(lambda artist: hasattr(artist, "set_parse_math")):
         text.set_parse_math(False)  # a '$' in a class name is no formula
+        text.set_text(visible(text.get_text()))  # unpaired surrogates end the drawing
     buffer = io.BytesIO()
     with warnings.catch_warnings(record=True) as caught:
         warnings.filterwarnings("always", NO_LETTER, UserWarning)

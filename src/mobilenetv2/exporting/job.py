@@ -37,7 +37,7 @@ from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import first_line
+from mobilenetv2.text import escaped_json, first_line
 
 STEM = "model"
 RECORD = ".comparison.json"
@@ -264,7 +264,7 @@ def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
                     **maker.facts(request),
                     **verdict.to_dict(),
                 }
-                text = json.dumps(record, indent=1, ensure_ascii=False) + "\n"
+                text = escaped_json(json.dumps(record, indent=1, ensure_ascii=False)) + "\n"
                 (folder / f"{out.name}{RECORD}").write_text(text, "utf-8")
                 put_in_place(folder, out)
     except (

@@ -1,8 +1,8 @@
 """The end of a run: temperature scaling, final figures, report and summary."""
 
 import dataclasses
-import html
 import math
+import re
 import shlex
 import time
 from functools import partial
@@ -28,11 +28,11 @@ from mobilenetv2.evaluation.report.words import (
 )
 from mobilenetv2.files import write_atomically
 from mobilenetv2.model import store
-from mobilenetv2.model.card import kind
+from mobilenetv2.model.card import kind, markdown
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.predictor import load_feature_map
 from mobilenetv2.spec.count import multiply_adds, parameters
-from mobilenetv2.text import counted, interval, percent, visible
+from mobilenetv2.text import counted, interval, line, percent
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.splits import FEW, sample
 
@@ -121,10 +121,10 @@ def summary(run: Run) -> str:
     """Return the text of ``summary.md``: the result, what to do next, and details for experts."""
     spec, figures = run.config.spec, run.figures
     result, private = figures[run.held_out], run.job.private
-    data = "" if private else f" on {visible(run.job.data)}"
+    data = "" if private else f" on {markdown(run.job.data)}"
     temperature = run.metrics.get(TEMPERATURE)
     lines = [
-        f"# {visible(run.folder.name)}",
+        f"# {markdown(run.folder.name)}",
         "",
         f"{first_sentence(result)} These photos were used neither to train nor to select the "
         f"model. {expectation(result)}",
@@ -171,9 +171,12 @@ def next_steps(run: Run, escape: bool = False) -> list[str]:
     result = run.figures[run.held_out]
     best = Path("best") if run.job.private else run.best
     where = ", run in this folder" if run.job.private else ""
-    tick = "`" if escape else ""
-    advice = class_advice(result)
-    safe = html.escape(visible(advice), quote=False) if escape else advice
+    command = line(f"mobilenetv2 predict PHOTO --model {shlex.quote(str(best))}")
+    call = f"mobilenetv2.Classifier({str(best)!r})('PHOTO')"
+    # A run of backticks ends where the next run of the same length begins.
+    runs = re.findall("`+", command)
+    tick = "`" * (1 + max(map(len, runs), default=0)) if escape else ""
+    advice = markdown(class_advice(result)) if escape else class_advice(result)
     wrong = result.images - round(result.accuracy * result.images)
     look = (
         f"Open {run.report.name} and look at the errors ({counted(wrong, 'photo')}). It shows each "
@@ -183,12 +186,10 @@ def next_steps(run: Run, escape: bool = False) -> list[str]:
     )
     return [
         look,
-        f"Classify a new photo{where}: {tick}mobilenetv2 predict PHOTO --model "
-        f"{shlex.quote(str(best))}{tick} or, from Python, "
-        f"{tick}mobilenetv2.Classifier({str(best)!r})('PHOTO'){tick}.",
+        f"Classify a new photo{where}: {tick}{command}{tick} or, from Python, {tick}{call}{tick}.",
         *_guesses(result),
         _fit_advice(run.figures["train"], result, run.moved, len(run.splits.train)),
-        *([] if _underfits(run.figures["train"], run.moved) else [safe]),
+        *([] if _underfits(run.figures["train"], run.moved) else [advice]),
     ]
 
 

@@ -218,4 +218,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
     # Numbers, booleans and strings are the same in JSON, except for one character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")  # a name that is no text

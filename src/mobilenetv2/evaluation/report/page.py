@@ -35,7 +35,7 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.images.display import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
-from mobilenetv2.text import listed, percent
+from mobilenetv2.text import line, listed, percent
 
 Maps = Callable[[NDArray], NDArray]
 """Function from images of the network's size, uint8 (batch, height, width, channels), to the last
@@ -299,7 +299,7 @@ def draw_plots(
         met = np.flatnonzero(matrix.sum(0) + matrix.sum(1))
         names = [metrics.classes[index].name for index in met]
         what = split_words(result.split.name)
-        what = what if private else f"{Path(result.data).name}, {what}"
+        what = what if private else f"{line(Path(result.data).name)}, {what}"
         title = f"{what}: {metrics.top1:.1%} top-1 accuracy (n = {metrics.images})"
         plots.confusion(matrix[np.ix_(met, met)], names, folder / CONFUSION, title)
     rows = [(row.name, row.recall, row.recall_interval) for row in metrics.classes if row.photos]
@@ -313,8 +313,8 @@ def draw_plots(
         photos = beside(photos, [error.answer for error in errors], explainer)
     shown = []
     for image, one in zip(photos, errors, strict=True):
-        truth = listed([labels[index] for index in one.truth], len(labels)) or "of no class"
-        said = f"{labels[one.answer][:18]} {percent(one.probability, 0)}"
+        truth = listed([line(labels[index]) for index in one.truth], len(labels)) or "of no class"
+        said = f"{line(labels[one.answer])[:18]} {percent(one.probability, 0)}"
         shown.append((image, f"is {truth[:22]}\n{said}"))
     title = "Most confident errors: true class, answer with its probability"
     plots.contact_sheet(shown, folder / MISTAKEN, title, 3 if explainer else 6)
