@@ -4,13 +4,14 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 
 from mobilenetv2 import process
-from mobilenetv2.process import suppress_native_output
+from mobilenetv2.process import settle_dependencies, suppress_native_output
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc, GNU OpenMP")
 
@@ -173,3 +174,30 @@ def test_a_process_without_streams_can_be_silent() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stderr == "alive"
+
+
+def test_packages_get_places_in_the_cache_unless_they_have_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = ("KERAS_HOME", "MPLCONFIGDIR", "TORCHINDUCTOR_CACHE_DIR")
+
+    def settled() -> list[str | None]:
+        for name in places:
+            monkeypatch.setenv(name, "")  # so that it is as before when the test has ended
+            monkeypatch.delenv(name)
+        settle_dependencies(tmp_path / "cache")
+        return [os.environ.get(name) for name in places]
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    keras, fonts = str(tmp_path / "cache" / "keras"), str(tmp_path / "cache" / "matplotlib")
+    assert settled() == [keras, fonts, tempfile.gettempdir()]
+    (tmp_path / ".config" / "matplotlib").mkdir(parents=True)
+    assert settled()[:2] == [keras, None]
+    (tmp_path / ".keras").mkdir()
+    assert settled()[:2] == [None, None]
+    monkeypatch.setenv("MPLCONFIGDIR", "mine")
+    settle_dependencies(tmp_path)
+    assert os.environ["MPLCONFIGDIR"] == "mine"
+    assert not (tmp_path / "cache").exists()

@@ -1,44 +1,48 @@
-"""Commands leave nothing in the user's folders: no device id, no event database, no session file.
+"""Commands leave nothing in the user's folders, send nothing, and let no package speak.
 
 In a process of their own with an environment made from nothing: ONNX Runtime, for one, is silent
 where a variable of a test runner or of a CI service is set.
 """
 
 import ast
-import os
-import subprocess
-import sys
+import shutil
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from left_behind import CACHE, OURS, run_in_empty_folders
 
 from mobilenetv2 import __file__ as package
 
-FOLDERS = (
-    "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
-    "XDG_RUNTIME_DIR",
-)  # fmt: skip
 SOURCE = Path(package).parent
 
 
-def left_by(home: Path, *words: str) -> list[str]:
-    """Run Python in empty user's folders; return the files that lie there afterwards."""
-    folders = {name: home / name.lower() for name in FOLDERS}
-    for folder in folders.values():
-        folder.mkdir(parents=True)
-    environment = {name: str(folder) for name, folder in folders.items()}
-    environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(SOURCE.parent)}
-    environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, text=True, cwd=home
-    )
-    assert done.returncode == 0, done.stderr
-    return sorted(str(path.relative_to(home)) for path in home.rglob("*") if path.is_file())
+@pytest.fixture
+def empty_folders(tmp_path: Path) -> Callable[..., list[str]]:
+    """Runs Python in empty user's folders; the files in its cache. Nothing else may be there."""
+
+    def run(*words: str) -> list[str]:
+        left = run_in_empty_folders([*words], tmp_path / "user")
+        assert left.status == 0, left.err
+        assert left.paths == []
+        assert not left.calls  # None without strace
+        assert [line for line in left.err.splitlines() if not OURS.match(line)] == []
+        return [path.removeprefix(f"{CACHE}/") for path in left.cached if path != CACHE]
+
+    return run
+
+
+@pytest.fixture
+def strace() -> None:
+    """Skips without strace, which sees every socket."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed, so that connections are not seen")
 
 
 @pytest.mark.parametrize("verb", ["predict", "evaluate", "export", "quantize"])
 def test_a_command_leaves_nothing_in_the_users_folders(
-    verb: str, model: Path, photos: Path, tmp_path: Path
+    verb: str, model: Path, photos: Path, tmp_path: Path, empty_folders: Callable[..., list[str]]
 ) -> None:
     out = str(tmp_path / "model.onnx")
     words = {
@@ -49,13 +53,58 @@ def test_a_command_leaves_nothing_in_the_users_folders(
             str(model), out, "--data", str(photos), "--calibration-photos", "12", "--force",
         ],
     }[verb]  # fmt: skip
-    assert left_by(tmp_path / "user", "-m", "mobilenetv2", verb, *words) == []
+    assert empty_folders("-m", "mobilenetv2", verb, *words) == []
     assert (tmp_path / "model.onnx").exists() == (verb in ("export", "quantize"))
 
 
-def test_the_setting_holds_where_another_package_imports_onnx_runtime(tmp_path: Path) -> None:
+FONTS = ("matplotlib", "matplotlib/fontlist-")
+KERAS = ("keras", "keras/keras.json")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("title", "packages", "cached"),
+    [
+        ("train, torch", "torch matplotlib", FONTS),
+        ("train, keras", "tensorflow keras matplotlib", (*KERAS, *FONTS)),
+        ("export, all", "tensorflow keras torch executorch coremltools MNN ncnn pnnx",
+         (*KERAS, *FONTS)),
+        ("quantize, nncf", "openvino nncf", ()),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("strace")
+def test_packages_keep_what_they_keep_in_the_documented_cache(
+    title: str, packages: str, cached: tuple[str, ...], tmp_path: Path, model: Path, photos: Path,
+    quick: tuple[str, ...], empty_folders: Callable[..., list[str]],
+) -> None:  # fmt: skip
+    for name in packages.split():
+        if find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    out = str(tmp_path / "out")
+    words = {
+        "train": ["train", str(photos), "--output", out, "--epochs", "1", *quick,
+                  "--edition", title.rpartition(" ")[2]],
+        "export": ["export", str(model), out, "--format", "all"],
+        "quantize": ["quantize", str(model), f"{out}.xml", "--data", str(photos), "--force",
+                     "--calibration-photos", "12", "--method", "nncf"],
+    }[title.partition(",")[0]]  # fmt: skip
+    kept = empty_folders("-m", "mobilenetv2", *words)
+    assert all(path.startswith(cached or "nothing") for path in kept), kept
+
+
+def test_connections_are_seen(tmp_path: Path, strace: None) -> None:
+    code = "import socket; socket.socket().connect_ex(('127.0.0.1', 9)); open('left', 'w')"
+    left = run_in_empty_folders(["-c", code], tmp_path / "user")
+    assert left.calls is not None
+    (call,) = left.calls
+    assert "connect" in call and "127.0.0.1" in call and left.paths == ["current/left"]
+
+
+def test_the_setting_holds_where_another_package_imports_onnx_runtime(
+    empty_folders: Callable[..., list[str]],
+) -> None:
     code = "from mobilenetv2.errors import require; require('numpy'); import onnxruntime"
-    assert left_by(tmp_path / "user", "-c", code) == []
+    assert empty_folders("-c", code) == []
 
 
 def test_onnx_runtime_is_imported_in_one_place() -> None:

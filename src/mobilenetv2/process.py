@@ -5,9 +5,11 @@ import ctypes
 import logging
 import os
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 SPINS = "GOMP_SPINCOUNT"
@@ -28,6 +30,27 @@ def prepare_process() -> None:
     """Set up memory and threads; call this in a separate process before PyTorch is imported."""
     keep_memory()
     share_cores()
+
+
+def settle_dependencies(cache: Path) -> None:
+    """Keep other packages from making folders of their own; call this before they are imported.
+
+    Importing Keras writes a configuration into the home folder, and matplotlib a list of fonts into
+    the user's caches. They do so below ``cache``, unless the user has set a place or has such a
+    folder already. PyTorch makes a folder for compiled code, which nothing here compiles.
+
+    Args:
+        cache: the cache folder of this package, which may not exist yet.
+    """
+    home = Path("~").expanduser()
+    settings = Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config")
+    if not (home / ".keras").exists():
+        os.environ.setdefault("KERAS_HOME", str(cache / "keras"))
+    if not any(one.exists() for one in (settings / "matplotlib", home / ".matplotlib")):
+        os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
+    # It warns of its list of fonts, which takes a while, and of a folder that cannot be written.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
 
 def keep_memory() -> bool:

@@ -1,6 +1,7 @@
 """Entry point, which turns errors into one sentence and an exit status, and output functions."""
 
 import argparse
+import contextlib
 import errno
 import importlib
 import json
@@ -65,10 +66,19 @@ def _run(words: Sequence[str]) -> int:
         return 0
     parsed = parser.parse_args(words)
     parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
+    _settle()
     verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")
     with OptionsInMessages():
         status: int = verb.run(parsed)
     return status
+
+
+def _settle() -> None:
+    from mobilenetv2.hub.models import cache_folder
+    from mobilenetv2.process import settle_dependencies
+
+    with contextlib.suppress(RuntimeError):  # no home folder: the packages know what to do
+        settle_dependencies(cache_folder())
 
 
 def _fail(reason: str) -> int:

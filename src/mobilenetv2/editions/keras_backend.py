@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error, installing, require
+from mobilenetv2.process import suppress_native_output
 
 Backend = Literal["tensorflow", "jax", "torch"]
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
@@ -53,7 +54,8 @@ def choose(backend: str | None = None) -> str:
         )
     os.environ[VARIABLE] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages at the start
-    require("keras")
+    with suppress_native_output():  # TensorFlow's native part greets all the same
+        require("keras")
     return backend
 
 
