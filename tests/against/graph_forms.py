@@ -2,10 +2,16 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from mobilenetv2.editions import numpy as plain
 from mobilenetv2.graph import litert, onnx
 from mobilenetv2.graph.graph import Graph, Tensor
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.model.folding import fold
+from mobilenetv2.quantization.scheme import Range, Scheme
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -51,3 +57,19 @@ def tensors(spec: NetworkSpec) -> dict[str, Tensor]:
 def sources(spec: NetworkSpec) -> dict[str, str]:
     """Each layer -> the tensor that it takes."""
     return {layer.name: layer.input for layer in graph_of(spec).layers()}
+
+
+def pictures(spec: NetworkSpec, count: int = 4) -> NDArray:
+    """(count, channels, height, width), normalised."""
+    shape = (count, spec.input_channels, *spec.size)
+    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
+
+
+def scheme_of(spec: NetworkSpec, per_channel: bool = True) -> Scheme:
+    """Ranges from the least to the largest value on :func:`pictures`."""
+    arrays, x = random_arrays(spec), pictures(spec)
+    network = plain.build(spec, dtype="float64")
+    plain.load(network, arrays)
+    seen = {"input": x, **plain.intermediates(network, x.transpose(0, 2, 3, 1))}
+    ranges = {name: Range(seen[name].min(), seen[name].max()) for name in tensors(spec)}
+    return Scheme(ModelConfig.default(spec), fold(spec, arrays), ranges, per_channel)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graph_forms import Form, sources, tensors
+from graph_forms import Form, pictures, scheme_of, sources, tensors
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import litert as container
@@ -44,22 +44,6 @@ SPECS = {
     "projection shortcuts": published("article-keras", size=64, **TINY),
     "small, grey": published("small", input_channels=1, **TINY),
 }
-
-
-def pictures(spec: NetworkSpec, count: int = 4) -> NDArray:
-    """(count, channels, height, width), normalised."""
-    shape = (count, spec.input_channels, *spec.size)
-    return np.random.default_rng(0).normal(size=shape).astype(np.float32)
-
-
-def scheme_of(spec: NetworkSpec, per_channel: bool = True) -> Scheme:
-    """Ranges from the least to the largest value on :func:`pictures`."""
-    arrays, x = random_arrays(spec), pictures(spec)
-    network = plain.build(spec, dtype="float64")
-    plain.load(network, arrays)
-    seen = {"input": x, **plain.intermediates(network, x.transpose(0, 2, 3, 1))}
-    ranges = {name: Range(seen[name].min(), seen[name].max()) for name in tensors(spec)}
-    return Scheme(ModelConfig.default(spec), fold(spec, arrays), ranges, per_channel)
 
 
 def integers(scheme: Scheme, x: NDArray, given: dict[str, NDArray] | None = None) \

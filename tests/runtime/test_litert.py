@@ -1,14 +1,19 @@
 """LiteRT's files, read with their config, changed ones refused; the integers of its tensors."""
 
+import dataclasses
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from graph_forms import Form
+from graph_forms import Form, scheme_of
+from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.graph.graph import Graph
 from mobilenetv2.graph.litert import CONFIG, sealed, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
@@ -31,12 +36,62 @@ def flatbuffer(file: bytes) -> bytes:
         return file[: min(entry.header_offset for entry in archive.infolist())]
 
 
-@pytest.mark.parametrize("form", [Form(), Form(features=True), Form(half=True)])
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(), Form(features=True), Form(half=True), Form(pictures=True), Form(last_map=True),
+        Form(half=True, pictures=True, features=True),
+    ],
+)  # fmt: skip
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(form.litert(lower(OURS, random_arrays(SPEC))))
     found = read_artifact(path)
     assert (found.config, found.graph, found.format) == (OURS, path.read_bytes(), "litert")
+
+
+@pytest.mark.parametrize("spec", [*map(with_head, HEADS), *BLOCKS.values()])
+@pytest.mark.parametrize("probabilities", [False, True])
+def test_every_network_is_read(tmp_path: Path, spec: NetworkSpec, probabilities: bool) -> None:
+    path, graph = tmp_path / "m.tflite", lower(ModelConfig.default(spec), random_arrays(spec))
+    path.write_bytes(write_litert(graph, probabilities=probabilities))
+    assert read_artifact(path).config.spec == spec
+
+
+@pytest.mark.parametrize("unsigned", [False, True])
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_every_kind_of_quantisation_is_read(
+    tmp_path: Path, unsigned: bool, probabilities: bool, per_channel: bool
+) -> None:
+    path, graph = tmp_path / "m.tflite", scheme_of(SPEC, per_channel).quantised()
+    path.write_bytes(write_litert(graph, unsigned=unsigned, probabilities=probabilities))
+    assert read_artifact(path).config == OURS
+
+
+def changed(graph: Graph, at: int, **changes: Any) -> Graph:
+    """Return the graph with another operation, which its config does not have."""
+    operations = list(graph.operations)
+    operations[at] = dataclasses.replace(operations[at], **changes)
+    return graph.replace(operations=tuple(operations))
+
+
+ATTACKS: dict[str, Callable[[Graph], Graph]] = {
+    "stride": lambda graph: changed(graph, 0, stride=3),
+    "padding": lambda graph: changed(graph, 0, padding=((2, 0), (0, 2))),
+    "activation": lambda graph: changed(graph, 0, activation="relu"),
+    "pooling": lambda graph: changed(graph, -2, kind="max"),
+    "weight of NaN": lambda graph: changed(graph, -1, bias=np.full(4, np.nan, np.float32)),
+    "no bias": lambda graph: changed(graph, -1, bias=None),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_sealed_graph_that_is_not_its_configs_is_refused(tmp_path: Path, attack: str) -> None:
+    path, graph = tmp_path / "m.tflite", lower(OURS, random_arrays(SPEC))
+    path.write_bytes(write_litert(ATTACKS[attack](graph)))
+    with pytest.raises(ArtifactError, match=r"m\.tflite: .*another network"):
+        read_artifact(path)
 
 
 def test_a_flipped_bit_in_a_weight_is_refused(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from graph_forms import Form
+from graph_forms import Form, scheme_of
+from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.graph.lowering import lower, lower_folded
@@ -16,6 +17,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.onnxruntime import read_artifact
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -30,13 +32,43 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("form", [Form(), Form(pictures=True), Form(batch=3), Form(any_size=True)])
+@pytest.mark.parametrize(
+    "form",
+    [
+        Form(), Form(pictures=True), Form(batch=3), Form(any_size=True), Form(half=True),
+        Form(half=True, pictures=True), Form(features=True), Form(last_map=True),
+        Form(intermediates=True), Form(opset=13), Form(opset=22),
+    ],
+)  # fmt: skip
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
     data = form.onnx(lower_folded(CONFIG, fold(SPEC, random_arrays(SPEC))))
     (tmp_path / "m.onnx").write_bytes(data)
     found = read_artifact(tmp_path / "m.onnx")
     assert (found.config, found.graph, found.format) == (CONFIG, data, "onnx")
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+
+
+@pytest.mark.parametrize("spec", [*map(with_head, HEADS), *BLOCKS.values()])
+def test_every_network_is_read(tmp_path: Path, spec: NetworkSpec) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(write_onnx(lower(ModelConfig.default(spec), random_arrays(spec))))
+    assert read_artifact(path).config.spec == spec
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("only", [None, {"stem", "input", "classifier", "features"}])
+def test_every_kind_of_quantisation_is_read(
+    tmp_path: Path, per_channel: bool, only: set[str] | None
+) -> None:
+    path = tmp_path / "m.onnx"
+    path.write_bytes(write_onnx(scheme_of(SPEC, per_channel).quantised(only)))
+    assert read_artifact(path).config == CONFIG
+    model = onnx.load_from_string(path.read_bytes())
+    changed = "stem.conv.weight.zero_point"
+    put(model, changed, onnx.numpy_helper.to_array(constant(model, changed)) + np.int8(1))
+    seal_anew(path, model)
+    with pytest.raises(ArtifactError, match=f"another constant {changed}"):
+        read_artifact(path)
 
 
 def test_a_flipped_bit_in_a_weight_is_refused(path: Path) -> None:
@@ -79,6 +111,10 @@ def resealed(path: Path, change: Callable[[Any], object]) -> None:
     """Change a file's model and seal it anew, as an attacker would."""
     model = onnx.load_from_string(path.read_bytes())
     change(model)
+    seal_anew(path, model)
+
+
+def seal_anew(path: Path, model: Any) -> None:
     del model.metadata_props[1]
     body = model.SerializeToString() + b"\x72\x56\x0a\x12" + seal.KEY.encode() + b"\x12\x40"
     path.write_bytes(body + seal.digest(body).encode())

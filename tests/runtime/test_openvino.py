@@ -10,17 +10,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graph_forms import Form
+from graph_forms import Form, scheme_of
+from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.exporting.job import Options
-from mobilenetv2.exporting.openvino import write_openvino
+from mobilenetv2.exporting.openvino import converted, write_ir, write_openvino
 from mobilenetv2.graph.lowering import lower
+from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engine import Artifact
 from mobilenetv2.runtime.openvino import BEGIN, read_artifact, sealed
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
+from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
 
@@ -70,6 +73,51 @@ def test_every_form_is_read_with_its_config(tmp_path: Path, options: Options) ->
     assert (found.config, found.format) == (CONFIG, "openvino")
     assert found.graph == path.read_bytes()
     assert found.weights == path.with_suffix(".bin").read_bytes()
+
+
+@pytest.mark.parametrize("spec", [*map(with_head, HEADS), *BLOCKS.values()])
+def test_every_network_is_read(tmp_path: Path, spec: NetworkSpec) -> None:
+    path = tmp_path / "m.xml"
+    write_openvino(ModelConfig.default(spec), random_arrays(spec), path, Options())
+    assert read_artifact(path).config.spec == spec
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize("only", [None, {"stem", "input", "classifier", "features"}])
+def test_every_kind_of_quantisation_is_read(
+    tmp_path: Path, per_channel: bool, only: set[str] | None
+) -> None:
+    path = tmp_path / "m.xml"
+    write_ir(converted(write_onnx(scheme_of(SPEC, per_channel).quantised(only))), CONFIG, path)
+    assert read_artifact(path).config == CONFIG
+
+
+ATTACKS: dict[str, tuple[str, str]] = {
+    "stride": (r'strides="2, 2"', 'strides="1, 1"'),
+    "dilations": (r'dilations="1, 1"', 'dilations="2, 2"'),
+    "pads": (r'pads_begin="1, 1"', 'pads_begin="2147483647, 1"'),
+    "ceiling": (r'max="6"', 'max="5"'),
+    "kind": ('type="ReduceMean"', 'type="ReduceMax"'),
+    "control flow": ('type="ReduceMean"', 'type="If"'),
+    "extension": ('version="opset1"', 'version="mine"'),
+    "offset": (r'offset="\d{4}"', 'offset="99999999999"'),
+    "negative": (r'offset="\d{4}"', 'offset="-64"'),
+    "size": (r'size="864"', 'size="860"'),
+    "shape": (r'shape="4, 1280"', 'shape="4, 1279"'),
+    "wiring": (r'<edge from-layer="5" ', '<edge from-layer="4" '),
+    "nothing": (r'<edge from-layer="5" ', '<edge from-layer="99999" '),
+    "elsewhere": ("<layers>", "<pre-process /><layers>"),
+    "older": ('version="11"', 'version="10"'),
+    "output": ('names="logits"', 'names="features"'),
+    "number": ('max="6"', 'max="six"'),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_sealed_graph_that_is_not_its_configs_is_refused(path: Path, attack: str) -> None:
+    resealed(path, lambda body: re.sub(*ATTACKS[attack], body, count=1))
+    with pytest.raises(ArtifactError, match=r"m\.xml: .*(another network|not an OpenVINO file)"):
+        read_artifact(path)
 
 
 def test_labels_of_every_character(tmp_path: Path) -> None:

@@ -65,11 +65,18 @@ class _Operator:
 
 
 class Builder:
-    """Builder of a file with one graph; :meth:`finish` writes it."""
+    """Builder of a file with one graph; :meth:`finish` writes it.
 
-    def __init__(self) -> None:
+    Args:
+        empty: leave out the values of the constants that the network has learned.
+    """
+
+    def __init__(self, empty: bool = False) -> None:
         import flatbuffers
 
+        self._empty = empty
+        self.learned: list[int] = []
+        """Indices of the constants that the network has learned."""
         self._b = flatbuffers.Builder(1024)
         self._tensors: list[_Tensor] = []
         self._buffers: list[NDArray | None] = [None]  # the first is empty by convention
@@ -81,10 +88,14 @@ class Builder:
         self._tensors.append(_Tensor(name, shape, dtype, 0, quantisation))
         return len(self._tensors) - 1
 
-    def constant(self, name: str, values: NDArray, quantisation: Quantisation | None = None) -> int:
+    def constant(self, name: str, values: NDArray, quantisation: Quantisation | None = None,
+                 learned: bool = False) -> int:  # fmt: skip
         """Add a constant of a type of :data:`TYPES`, and return its index."""
         dtype = values.dtype.name
-        self._tensors.append(_Tensor(name, values.shape, dtype, self._keep(values), quantisation))
+        buffer = self._keep(np.zeros(0, dtype) if learned and self._empty else values)
+        self._tensors.append(_Tensor(name, values.shape, dtype, buffer, quantisation))
+        if learned:
+            self.learned.append(len(self._tensors) - 1)
         return len(self._tensors) - 1
 
     def like(self, tensor: int, name: str, shape: tuple[int, ...]) -> int:

@@ -75,31 +75,48 @@ def write_litert(
     """
     if graph.any_size:
         raise SpecError("a LiteRT file takes images of the config's size only")
-    return _Emitter(graph, half, unsigned, probabilities).emit()
+    emitter = _Emitter(graph, half, unsigned, probabilities)
+    start, ends = emitter.walk()
+    inside = {NAME: metadata(graph.config, list(ends), graph.takes_pictures)}
+    return sealed(emitter.builder.finish(start, list(ends.values()), inside), graph.config)
+
+
+def outline(
+    graph: Graph, half: bool = False, unsigned: bool = False, probabilities: bool = False
+) -> tuple[bytes, list[int]]:
+    """Return the flatbuffer that :func:`write_litert` writes, without its weights and its metadata.
+
+    Returns:
+        The flatbuffer, in which learned constants are empty, and the indices of these.
+    """
+    emitter = _Emitter(graph, half, unsigned, probabilities, empty=True)
+    start, ends = emitter.walk()
+    return emitter.builder.finish(start, list(ends.values())), emitter.builder.learned
 
 
 class _Emitter:
     """Emitter of tensors and operators in the order in which they run."""
 
-    def __init__(self, graph: Graph, half: bool, unsigned: bool, probabilities: bool) -> None:
+    def __init__(
+        self, graph: Graph, half: bool, unsigned: bool, probabilities: bool, empty: bool = False
+    ) -> None:
         self.graph, self.half, self.unsigned = graph, half, unsigned
         self.probabilities = probabilities
-        self.builder = Builder()
+        self.builder = Builder(empty)
         self.made: dict[str, int] = {}
         """Index in the file of each tensor of the graph."""
         self.names = {tensor: name for name, tensor in graph.outputs.items()}
         """Name in the file of each tensor that is an output of the graph."""
 
-    def emit(self) -> bytes:
+    def walk(self) -> tuple[int, dict[str, int]]:
+        """Add all tensors and operators; return the index of the input, and of outputs by name."""
         start = self.start()
         for operation in self.graph.operations:
             EMITTERS[type(operation)](self, operation)
         ends = {self.names[name]: self.end(name) for name in self.graph.outputs.values()}
         if self.probabilities:
             ends = {PROBABILITIES if name == LOGITS else name: at for name, at in ends.items()}
-        inside = {NAME: metadata(self.graph.config, list(ends), self.graph.takes_pictures)}
-        body = self.builder.finish(start, list(ends.values()), inside)
-        return sealed(body, self.graph.config)
+        return start, ends
 
     def start(self) -> int:
         """Add the input tensor, with its QUANTIZE if needed, and return its index."""
@@ -232,10 +249,11 @@ class _Emitter:
             scales = value.scales if value.per_channel else value.scales[:1]
             # Channels come last in a depthwise weight, first in all others.
             axis = 3 if layout is LITERT_DEPTHWISE else 0
-            return self.builder.constant(name, values, Quantisation(scales, axis=axis))
+            return self.builder.constant(name, values, Quantisation(scales, axis=axis), True)
         if not self.half:
-            return self.builder.constant(name, values)
-        stored = self.builder.constant(f"{name}.half", nearest(values).astype(np.float16))
+            return self.builder.constant(name, values, learned=True)
+        halves = nearest(values).astype(np.float16)
+        stored = self.builder.constant(f"{name}.half", halves, learned=True)
         return self.builder.operator(
             "DEQUANTIZE", [stored], self.builder.tensor(name, values.shape)
         )

@@ -86,7 +86,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """What a file has beside the numbers of its weights."""
+    """Content of a file beside the numbers of its weights."""
 
     nodes: tuple[Node, ...]
     constants: Mapping[str, NDArray]

@@ -1,18 +1,29 @@
 """Engine LiteRT (TensorFlow Lite) for phones and small boards (extra: litert), and its files."""
 
+import dataclasses
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import require
-from mobilenetv2.graph.graph import LOGITS, PROBABILITIES
-from mobilenetv2.graph.litert import CONFIG
+from mobilenetv2.graph.graph import (
+    LOGITS,
+    PROBABILITIES,
+    Constant,
+    Conv,
+    Integers,
+    Linear,
+    Operation,
+    Steps,
+)
+from mobilenetv2.graph.litert import CONFIG, SIGNED, outline
+from mobilenetv2.graph.lowering import lower_shapes
 from mobilenetv2.model import seal
 from mobilenetv2.model.outputs import logits_of
 from mobilenetv2.process import suppress_native_output
@@ -28,6 +39,10 @@ from mobilenetv2.runtime.engine import (
     read_bounded,
 )
 from mobilenetv2.spec.network import Outputs
+from mobilenetv2.spec.records import ModelConfig
+
+if TYPE_CHECKING:
+    from mobilenetv2.checkpoints.containers.litert import Graph, Tensor
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -46,7 +61,85 @@ def read_artifact(path: Path) -> Artifact:
     spec, answers = config.spec, ends.get(LOGITS, ends.get(PROBABILITIES))
     if given != [[1, *spec.size, spec.input_channels]] or answers != [1, spec.logits]:
         raise another_network(path, config, f"takes {given} and gives {ends}")
+    if reason := difference(data, graph, config):
+        raise another_network(path, config, f"has {reason}")
     return Artifact(config, "litert", data, str(path))
+
+
+def difference(data: bytes, found: "Graph", config: ModelConfig) -> str:
+    """Return what in a file differs from the file that is written for its config, in words.
+
+    Returns:
+        The first difference of a tensor, an operator or a constant; '' if only numbers of weights
+        and quantisation differ.
+    """
+    from mobilenetv2.checkpoints.containers.litert import structure
+
+    named = {tensor.name: tensor for tensor in found.tensors}
+    (given,), ends = found.inputs, [found.tensors[at].name for at in found.outputs]
+    unsigned = found.tensors[given].dtype == "uint8"
+    pictures = unsigned and found.tensors[given].scale is None
+    graph = lower_shapes(config)
+    try:
+        graph = graph.with_outputs(*(name for name in ends if name not in (LOGITS, PROBABILITIES)))
+        for output in graph.outputs.values():
+            graph.tensors[output]  # raises KeyError for a tensor that the network does not have
+    except KeyError:
+        return f"outputs {', '.join(ends)}"
+    if pictures:
+        graph = graph.with_normalisation()
+    called = {tensor: name for name, tensor in graph.outputs.items()}
+    tensors = {
+        name: dataclasses.replace(tensor, steps=_steps(named, name, called.get(name, name)))
+        for name, tensor in graph.tensors.items()
+    }
+    operations = tuple(_layer_as_stored(op, named) for op in graph.operations)
+    half = any(tensor.dtype == "float16" for tensor in found.tensors)
+    body, learned = outline(
+        graph.replace(tensors=tensors, operations=operations), half,
+        unsigned and not pictures, PROBABILITIES in ends,
+    )  # fmt: skip
+    here, wanted = structure(data), structure(body)
+    if len(here.operators) != len(wanted.operators) or len(here.tensors) != len(wanted.tensors):
+        return f"{len(here.operators)} operators, not {len(wanted.operators)}"
+    for at, pair in enumerate(zip(here.tensors, wanted.tensors, strict=True)):
+        same = bool(here.stored[at]) if at in learned else here.stored[at] == wanted.stored[at]
+        if pair[0] != pair[1] or not same:
+            return f"another tensor {found.tensors[at].name}"
+    for at, values in ((at, found.tensors[at].values) for at in learned):
+        if values is not None and values.dtype.kind == "f" and not np.isfinite(values).all():
+            return f"a constant {found.tensors[at].name} that is not finite"
+    for one, other in zip(here.operators, wanted.operators, strict=True):
+        if one != other:
+            return f"an operator with the tensors {one[1]} and {one[2]} that is not its own"
+    return "" if here.ends == wanted.ends else "other outputs"
+
+
+def _steps(named: Mapping[str, "Tensor"], name: str, called: str) -> Steps | None:
+    """Return the quantisation that the file has for a tensor of the graph."""
+    tensor = named.get(f"{name}.int8") or named.get(called)
+    if tensor is None or tensor.scale is None or tensor.zero_point is None:
+        return None
+    extra = SIGNED if tensor.dtype == "int8" else 0
+    return Steps(float(tensor.scale[0]), int(tensor.zero_point[0]) + extra)
+
+
+def _layer_as_stored(operation: Operation, named: Mapping[str, "Tensor"]) -> Operation:
+    if not isinstance(operation, Conv | Linear):
+        return operation
+    weight = _integers(operation.weight, np.int8, named.get(f"{operation.name}.weight"))
+    bias = _integers(operation.bias, np.int32, named.get(f"{operation.name}.bias"))
+    assert weight is not None
+    return dataclasses.replace(operation, weight=weight, bias=bias)
+
+
+def _integers(value: Constant | None, dtype: Any, stored: "Tensor | None") -> Constant | None:
+    """Return a constant of the same shape in integers, if the file has scales for it."""
+    if value is None or stored is None or stored.scale is None:
+        return value
+    each = np.broadcast_to(np.float32(1), value.shape[:1])
+    integers = np.broadcast_to(dtype(0), value.shape)
+    return Integers(integers, each, per_channel=stored.scale.size > 1)
 
 
 class LiteRt(Engine):

@@ -4,6 +4,8 @@ Its files are ``NAME.xml`` with the graph and ``NAME.bin`` beside it. The .xml i
 without building a tree. It ends with a comment that seals both files.
 """
 
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -13,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
+from mobilenetv2.graph.graph import INPUT, LOGITS, MAP, Add, Conv, Linear, Pool
+from mobilenetv2.graph.lowering import SIX, lower_shapes
 from mobilenetv2.model import seal
 from mobilenetv2.runtime.engine import (
     Artifact,
@@ -24,6 +28,7 @@ from mobilenetv2.runtime.engine import (
     embedded_config,
     read_bounded,
 )
+from mobilenetv2.spec.records import ModelConfig
 
 CONFIG = ("mobilenetv2", "config")
 """Place of the config in the file's ``rt_info``."""
@@ -32,6 +37,15 @@ BEGIN, END = b"<!-- mobilenetv2.sha256 ", b"-->\n"
 LARGEST_XML = 32 * 1024**2
 """Limit in bytes. A float file of 1,000 classes has 0.3 MB, an int8 file 0.5 MB."""
 PICTURES = "u8"
+WIDTHS = {"f32": 4, "f16": 2, "bf16": 2, "i64": 8, "i32": 4, "i8": 1, "u8": 1}
+"""Bytes of a value by the type's name."""
+POOLS = {"ReduceMean": "average", "ReduceMax": "max"}
+SHIFTS = {"Add", "Subtract", "Multiply", "Divide", "FakeQuantize"}
+KINDS = {
+    "Parameter", "Const", "Convolution", "GroupConvolution", "MatMul", "Clamp", "ReLU", "Convert",
+    "Transpose", "Reshape", *POOLS, *SHIFTS,
+}  # fmt: skip
+"""Types of the layers that an export has, beside its results."""
 
 
 def read_artifact(path: Path) -> Artifact:
@@ -50,6 +64,12 @@ def read_artifact(path: Path) -> Artifact:
     if others or len(sides) != len(wanted) or not all(fits):
         shapes = " and ".join(shape for _, shape in found.inputs)
         raise another_network(path, config, f"takes {shapes}")
+    try:
+        reason = _Trace(found, weights, config).difference()
+    except (KeyError, ValueError, TypeError, IndexError) as error:
+        reason = f"a layer that no export has ({error})"
+    if reason:
+        raise another_network(path, config, f"has {reason}")
     return Artifact(config, "openvino", xml, str(path), weights)
 
 
@@ -69,6 +89,21 @@ def _weights_of(path: Path) -> Path:
     return beside
 
 
+@dataclass(slots=True)
+class _Layer:
+    """Layer of the graph."""
+
+    kind: str
+    number: str
+    version: str
+    data: dict[str, str] = field(default_factory=dict)
+    ports: list[str] = field(default_factory=list)
+    """Input ports, in order."""
+    names: list[str] = field(default_factory=list)
+    """Names of the output tensors."""
+    outputs: int = 0
+
+
 class _Scan:
     """Parser target that collects the needed parts of an .xml file."""
 
@@ -78,13 +113,35 @@ class _Scan:
         self.inputs: list[tuple[str, str]] = []
         """Data type and shape of each input."""
         self.config: str | None = None
+        self.version = ""
+        self.layers: list[_Layer] = []
+        self.edges: dict[tuple[str, str], str] = {}
+        """Layer that feeds a port, by the layer of the port and the port."""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         self.path.append(tag)
-        if self.path == ["net", "layers", "layer"]:
+        if self.path == ["net"]:
+            self.version = attributes.get("version", "")
+        elif len(self.path) == 2 and tag not in ("layers", "edges", "rt_info"):
+            raise ParseError(f"an element {tag!r}")
+        elif self.path == ["net", "layers", "layer"]:
             self.kind = attributes.get("type", "")
-        elif self.path == ["net", "layers", "layer", "data"] and self.kind == "Parameter":
-            self.inputs.append((attributes.get("element_type", ""), attributes.get("shape", "")))
+            self.layers.append(_Layer(self.kind, attributes["id"], attributes.get("version", "")))
+        elif self.path == ["net", "layers", "layer", "data"]:
+            self.layers[-1].data.update(attributes)
+            if self.kind == "Parameter":
+                given = attributes.get("element_type", ""), attributes.get("shape", "")
+                self.inputs.append(given)
+        elif self.path == ["net", "layers", "layer", "input", "port"]:
+            self.layers[-1].ports.append(attributes["id"])
+        elif self.path == ["net", "layers", "layer", "output", "port"]:
+            self.layers[-1].names += attributes.get("names", "").split(",")
+            self.layers[-1].outputs += 1
+        elif self.path == ["net", "edges", "edge"]:
+            taker = attributes["to-layer"], attributes["to-port"]
+            if taker in self.edges:
+                raise ParseError(f"two edges to port {taker[1]} of layer {taker[0]}")
+            self.edges[taker] = attributes["from-layer"]
         elif self.path == ["net", "rt_info", *CONFIG]:
             self.config = attributes.get("value")
 
@@ -105,11 +162,206 @@ def _scan(xml: bytes, path: Path) -> _Scan:
     try:
         parser.feed(xml)
         parser.close()
-    except (ParseError, ValueError, LookupError) as error:  # the latter two for its encoding
+    except (ParseError, ValueError, LookupError) as error:  # an encoding, a missing attribute
         raise ArtifactError(f"{path}: not an OpenVINO file, or damaged ({error})") from None
     if not found.inputs:
         raise ArtifactError(f"{path}: not an OpenVINO file (it has no input)")
     return found
+
+
+Value = tuple[int, ...] | int
+"""Shape of a constant, or number of a tensor of the network."""
+
+
+class _Trace:
+    """Comparison of a graph with the network of its config.
+
+    OpenVINO's own passes choose the operators: they fold divisions into weights, and differ from
+    version to version. So both sides are traced from the input, and every tensor gets a number that
+    stands for what computes it: equal numbers are equal networks. A shift or a factor for each
+    channel is a number of the weights, and so is a quantisation, which may hold an activation.
+    """
+
+    def __init__(self, found: _Scan, weights: bytes, config: ModelConfig) -> None:
+        self.found, self.weights = found, weights
+        self.graph = lower_shapes(config)
+        self.quantised = any(layer.kind == "FakeQuantize" for layer in found.layers)
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._values: dict[str, Value] = {}
+        self._small: dict[str, tuple[int, ...]] = {}
+        """Values of short integer constants, by layer."""
+        self._channels: dict[int, int] = {}
+        """Channels of each tensor, by number."""
+        self._linear: set[int] = set()
+        """Numbers of the tensors that linear layers give."""
+
+    def difference(self) -> str:
+        """Return what differs from the config's network, in words; '' if nothing does.
+
+        Raises:
+            KeyError, ValueError, TypeError, IndexError: a layer is damaged.
+        """
+        if self.found.version != "11":
+            return f"version {self.found.version!r}"
+        expected, ends = self._expected(), []
+        for layer in self.found.layers:
+            given = [self.found.edges[layer.number, port] for port in layer.ports]
+            if layer.number in self._values or not layer.version.startswith("opset"):
+                return f"a layer {layer.kind} that is not its own"
+            if layer.kind == "Result":
+                ends += given
+            else:
+                self._values[layer.number] = self._value(layer, given)
+        outputs = {layer.number: layer.names for layer in self.found.layers}
+        for number in ends:
+            names = [name for name in outputs[number] if name in expected]
+            if not names or any(expected[name] != self._values[number] for name in names):
+                return f"another network before its output {', '.join(outputs[number])}"
+        return "" if any(LOGITS in outputs[number] for number in ends) else f"no output {LOGITS}"
+
+    def _number(self, channels: int, *what: object) -> int:
+        made = self._numbers.setdefault(what, len(self._numbers))
+        self._channels[made] = channels
+        return made
+
+    def _expected(self) -> dict[str, int]:
+        """Return the number of each tensor of the config's network, by its name."""
+        tensors = self.graph.tensors
+        made = {INPUT: self._number(tensors[INPUT].channels, INPUT)}
+        for op in self.graph.operations:
+            count = tensors[op.output].channels
+            if isinstance(op, Conv):
+                (top, bottom), (left, right) = op.padding
+                what: tuple[object, ...] = (
+                    "conv", made[op.input], op.weight.shape, (op.stride,) * 2, (top, left),
+                    (bottom, right),
+                )  # fmt: skip
+            elif isinstance(op, Linear):
+                what = ("linear", made[op.input], op.weight.shape)
+            elif isinstance(op, Add):
+                what = ("add", *sorted(made[name] for name in op.inputs))
+            else:
+                assert isinstance(op, Pool)
+                what = (op.kind, made[op.input])
+            made[op.output] = self._number(count, *what)
+            activation = None if isinstance(op, Pool) else op.activation
+            if activation is not None and not self.quantised:
+                made[op.output] = self._number(count, activation, made[op.output])
+        return made | {MAP: made[self.graph.last_map]}
+
+    def _value(self, layer: _Layer, given: list[str]) -> Value:
+        """Return the number or the shape that a layer gives."""
+        values = [self._values[number] for number in given]
+        first = values[0] if values else ()
+        if layer.outputs != 1 or layer.kind not in KINDS:
+            raise ValueError(layer.kind)
+        if layer.kind == "Parameter":
+            return self._number(self.graph.tensors[INPUT].channels, INPUT)
+        if layer.kind == "Const":
+            return self._constant(layer)
+        if isinstance(first, tuple):
+            return self._folded(layer, given, values)
+        if layer.kind in SHIFTS:
+            return self._shifted(layer, first, values[1:])
+        if layer.kind in ("Convolution", "GroupConvolution"):
+            return self._convolution(layer, first, values[1])
+        if layer.kind == "MatMul":
+            shape, data = values[1], layer.data
+            if data.get("transpose_a") != "false" or not isinstance(shape, tuple):
+                raise ValueError("MatMul")
+            shape = shape if data["transpose_b"] == "true" else shape[::-1]
+            rows, columns = shape
+            made = self._number(rows, "linear", first, (rows, columns))
+            self._linear.add(made)
+            return made
+        if layer.kind in ("Clamp", "ReLU"):
+            if layer.kind == "Clamp" and (float(layer.data["min"]), float(layer.data["max"])) != (
+                0, SIX
+            ):  # fmt: skip
+                raise ValueError("another bound of an activation")
+            return first if self.quantised else self._activated(layer.kind, first)
+        if layer.kind in POOLS:
+            if self._small[given[1]] != (2, 3):
+                raise ValueError("another pooling")
+            return self._number(self._channels[first], POOLS[layer.kind], first)
+        if layer.kind == "Convert" and layer.data["destination_type"] == "f32":
+            return first
+        if layer.kind == "Transpose" and self._small[given[1]] == (0, 3, 1, 2) and first == 0:
+            return first
+        pooled = {self._numbers[what] for what in self._numbers if what[0] in POOLS.values()}
+        if layer.kind == "Reshape" and first in pooled and len(self._small[given[1]]) == 2:
+            return first
+        raise ValueError(layer.kind)
+
+    def _activated(self, kind: str, first: int) -> int:
+        name = {"Clamp": "relu6", "ReLU": "relu"}[kind]
+        made = self._number(self._channels[first], name, first)
+        self._linear |= {made} if first in self._linear else set()
+        return made
+
+    def _constant(self, layer: _Layer) -> Value:
+        """Return the shape of a constant that lies in the weights."""
+        shape = _integers(layer.data["shape"])
+        offset, size, kind = (layer.data[key] for key in ("offset", "size", "element_type"))
+        start, length = int(offset), int(size)
+        fits = 0 <= start <= start + length <= len(self.weights)
+        if not fits or any(side < 0 for side in shape) or length != prod(shape) * WIDTHS[kind]:
+            raise ValueError("Const")
+        if kind == "i64" and length <= 64:
+            piece = self.weights[start : start + length]
+            self._small[layer.number] = tuple(np.frombuffer(piece, "<i8").tolist())
+        return shape
+
+    def _folded(self, layer: _Layer, given: list[str], values: list[Value]) -> Value:
+        """Return the shape of an operator on constants, which never has more values than before."""
+        shapes = [value for value in values if isinstance(value, tuple)]
+        if len(shapes) != len(values):
+            raise ValueError(layer.kind)
+        shape = shapes[0]
+        if layer.kind == "Reshape":
+            target = self._small[given[1]]
+            if prod(target) != prod(shape) or any(side < 1 for side in target):
+                raise ValueError("Reshape")
+            return target
+        if layer.kind not in SHIFTS and layer.kind != "Convert":
+            raise ValueError(layer.kind)
+        if any(np.broadcast_shapes(shape, other) != shape for other in shapes[1:]):
+            raise ValueError(layer.kind)
+        return shape
+
+    def _shifted(self, layer: _Layer, first: int, others: list[Value]) -> Value:
+        """Return the number of a sum, or of a tensor with a number for each channel."""
+        if layer.kind == "Add" and len(others) == 1 and isinstance(others[0], int):
+            pair = sorted((first, others[0]))
+            return self._number(self._channels[first], "add", *pair)
+        for shape in others:
+            if not isinstance(shape, tuple) or prod(shape) not in (1, self._channels[first]):
+                raise ValueError(layer.kind)
+            # Channels are the second of four sides; behind a linear layer, the last.
+            flat = first in self._linear and len(shape) < 3 and shape[-1:] == (prod(shape),)
+            if prod(shape) > 1 and not flat and shape != (1, prod(shape), 1, 1):
+                raise ValueError(layer.kind)
+        return first
+
+    def _convolution(self, layer: _Layer, first: int, shape: Value) -> Value:
+        data = layer.data
+        pads = _integers(data["pads_begin"]), _integers(data["pads_end"])
+        if data["auto_pad"] != "explicit" or _integers(data["dilations"]) != (1, 1):
+            raise ValueError(layer.kind)
+        if not isinstance(shape, tuple):
+            raise ValueError(layer.kind)
+        if layer.kind == "GroupConvolution":
+            groups, *kernel = shape
+            if self._channels[first] != groups:
+                raise ValueError(layer.kind)
+            shape = (groups * kernel[0], *kernel[1:])
+        elif self._channels[first] != shape[1]:
+            raise ValueError(layer.kind)
+        return self._number(shape[0], "conv", first, shape, _integers(data["strides"]), *pads)
+
+
+def _integers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split(",") if word.strip())
 
 
 class OpenVino(Engine):

@@ -117,6 +117,82 @@ def _graph(data: bytes) -> Graph:
     )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Content of the file's only subgraph beside its numbers, as plain values to be compared."""
+
+    tensors: tuple[tuple[object, ...], ...]
+    """Name, shape, type, scales' shape and zero points of each tensor, and rarer fields."""
+    stored: tuple[bytes, ...]
+    """Data of each tensor; empty for a computed one."""
+    operators: tuple[tuple[object, ...], ...]
+    """Kind, inputs, outputs and all options of each operator."""
+    ends: tuple[tuple[int, ...], ...]
+    """Indices of the inputs and of the outputs."""
+
+
+def structure(data: bytes, path: Path | None = None) -> Structure:
+    """Return the structure of a file that :func:`parse_litert` has read.
+
+    Raises:
+        WeightsError: the file is damaged.
+    """
+    import tflite
+
+    with bounds.damage("LiteRT file", path):
+        model = tflite.Model.GetRootAs(data, 0)
+        graph = model.Subgraphs(0)
+        codes = [
+            (max(code.BuiltinCode(), code.DeprecatedBuiltinCode()), code.CustomCode())
+            for code in _entries(model.OperatorCodesLength(), model.OperatorCodes)
+        ]
+        tensors, stored = [], []
+        for tensor in _entries(graph.TensorsLength(), graph.Tensors):
+            buffer = model.Buffers(tensor.Buffer())
+            record = tensor.Quantization()
+            levels: tuple[object, ...] = ()
+            if record is not None:
+                zeros = tuple(np.atleast_1d(record.ZeroPointAsNumpy()).tolist())
+                levels = (record.ScaleLength(), zeros, record.QuantizedDimension())
+                levels += (record.DetailsType(),)
+            tensors.append(
+                (
+                    tensor.Name(), _indices(tensor.ShapeAsNumpy()), tensor.Type(), levels,
+                    tensor.IsVariable(), tensor.Sparsity() is None,
+                    tensor.ShapeSignatureLength(), tensor.VariantTensorsLength(),
+                    buffer.Offset(), buffer.Size(),
+                )
+            )  # fmt: skip
+            stored.append(buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b"")
+        operators = _entries(graph.OperatorsLength(), graph.Operators)
+        return Structure(
+            tuple(tensors), tuple(stored), tuple(_with_options(one, codes) for one in operators),
+            (_indices(graph.InputsAsNumpy()), _indices(graph.OutputsAsNumpy())),
+        )  # fmt: skip
+
+
+def _with_options(operator: Any, codes: list[tuple[int, object]]) -> tuple[object, ...]:
+    """Return an operator's kind, inputs, outputs and every option by name."""
+    import tflite
+
+    kind = _names(tflite.BuiltinOptions)[operator.BuiltinOptionsType()]
+    table: tuple[object, ...] = ()
+    if kind != "NONE" and operator.BuiltinOptions() is not None:
+        options = getattr(tflite, kind)()
+        options.Init(operator.BuiltinOptions().Bytes, operator.BuiltinOptions().Pos)
+        table = tuple(
+            (name, getattr(options, name)())
+            for name in vars(type(options))
+            if name[0].isupper() and not name.startswith(("GetRoot", "Init", kind))
+        )
+    return (
+        codes[operator.OpcodeIndex()], _indices(operator.InputsAsNumpy()),
+        _indices(operator.OutputsAsNumpy()), kind, table, operator.CustomOptionsLength(),
+        operator.LargeCustomOptionsSize(), operator.MutatingVariableInputsLength(),
+        operator.IntermediatesLength(), operator.BuiltinOptions2Type(),
+    )  # fmt: skip
+
+
 def _without_casts(
     tensors: list[Tensor], operators: list[Operator]
 ) -> tuple[list[Tensor], list[Operator]]:
