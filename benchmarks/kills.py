@@ -89,7 +89,7 @@ def main() -> None:
                     continue
                 try:
                     if (run / "checkpoint.safetensors").exists():
-                        epochs.append(Checkpoint.read(run / "checkpoint.safetensors").epoch)
+                        epochs.append(Checkpoint.load(run / "checkpoint.safetensors").epoch)
                     for model in [run / "best", run / "last"]:
                         if model.exists() or model.with_name(f".previous-{model.name}").exists():
                             store.load(model)

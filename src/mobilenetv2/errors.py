@@ -4,6 +4,7 @@ The command line prints the message of any :class:`MobileNetV2Error` without a t
 with exit status 2.
 """
 
+import errno
 import importlib
 import os
 import sys
@@ -123,6 +124,21 @@ EXTRAS = {
     "zstandard": "zstd",
 }
 """Extra of this distribution that installs an optional package, by the package's import name."""
+
+
+_DISK = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space or choose another folder"),
+    **dict.fromkeys(
+        (errno.EACCES, errno.EPERM, errno.EROFS), "; choose a folder that you may write to"
+    ),
+}
+"""Advice by error number of the operating system."""
+
+
+def disk_sentence(error: OSError) -> str:
+    """Return an error of the operating system in one sentence: the place, what and what to do."""
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}{_DISK.get(error.errno or 0, '')}"
 
 
 _OPTIONS = {"changes": "set"}

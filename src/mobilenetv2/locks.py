@@ -55,10 +55,10 @@ def hold(output: Path, *, inside: bool = False, wait: bool = False) -> Iterator[
     if file in _held.get():
         yield True
         return
-    from filelock import BaseFileLock, FileLock, Timeout  # takes too long for a prediction
+    from filelock import FileLock, Timeout  # takes too long for a prediction
 
     made: list[Path] = []
-    lock: BaseFileLock | None = FileLock(file, fallback_to_soft=False)
+    lock, locked = FileLock(file, fallback_to_soft=False), True
     try:
         for attempt in range(TRIES):
             try:
@@ -82,7 +82,7 @@ def hold(output: Path, *, inside: bool = False, wait: bool = False) -> Iterator[
         if error.errno not in WITHOUT_LOCKS:
             _remove(made)
             raise OSError(error.errno, error.strerror, str(output)) from None
-        lock = None
+        locked = False
         file.unlink(missing_ok=True)
         say(
             f"note: {output}: this disk has no locks, so do not start a second command that "
@@ -90,10 +90,10 @@ def hold(output: Path, *, inside: bool = False, wait: bool = False) -> Iterator[
         )
     _held.set(_held.get() | {file})
     try:
-        yield lock is not None
+        yield locked
     finally:
         _held.set(_held.get() - {file})
-        if lock is not None:
+        if locked:
             if os.name != "nt":  # Windows removes no file that is open; its lock removes itself
                 # Before the release: afterwards, the file may be the lock of another process.
                 with suppress(OSError):  # the folder is gone, or the disk has become read-only

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -21,6 +20,7 @@ from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.run_record import TrainedOn, trained_on
 from mobilenetv2.files import atomic_folder, require_only, write_atomically
+from mobilenetv2.locks import hold
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
@@ -214,9 +214,8 @@ def require_place(folder: Path) -> None:
     if folder.exists() and folder.samefile(Path.cwd()):
         raise MobileNetV2Error(f"output {folder} is the current folder; choose a new folder")
     require_only(folder, (PAGE, FIGURES))
-    parent = next(p for p in folder.absolute().parents if p.exists())
-    if not os.access(parent, os.W_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(parent))
+    with hold(folder):
+        pass  # no other audit writes it, and the disk takes its lock
 
 
 def _doubted(

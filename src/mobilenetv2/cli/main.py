@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import importlib
 import json
 import os
@@ -13,21 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mobilenetv2.cli.parser import make_parser, unquoted
-from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages
+from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages, disk_sentence
 from mobilenetv2.progress import say
 from mobilenetv2.streams import prepare_streams
 from mobilenetv2.text import escaped_json, line, listed, message
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses: wrong use, partial failure, Ctrl-C."""
-
-ADVICE = {
-    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "; free some space or choose another folder"),
-    **dict.fromkeys(
-        (errno.EACCES, errno.EPERM, errno.EROFS), "; choose a folder that you may write to"
-    ),
-}
-"""Advice by error number of the operating system."""
 MOST_ROWS = 60
 
 
@@ -47,8 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno is None:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        return _fail(f"{place}{error.strerror}{ADVICE.get(error.errno, '')}")
+        return _fail(disk_sentence(error))
     except KeyboardInterrupt:
         if arguments is None:  # this process ends here; a second Ctrl-C would print a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -25,6 +25,7 @@ from mobilenetv2.errors import (
     MissingExtra,
     MobileNetV2Error,
     argument,
+    disk_sentence,
     installing,
     require,
 )
@@ -279,8 +280,7 @@ def sentence(error: Exception) -> str:
     if isinstance(error, MobileNetV2Error):
         return str(error)
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}"
+        return disk_sentence(error)
     return f"its converter or runtime failed: {type(error).__name__}: {first_line(error)}"
 
 

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
 from mobilenetv2.data.dataset import Dataset, absolute_place, open_dataset
 from mobilenetv2.data.scan import check_classes, check_dataset
-from mobilenetv2.errors import RecipeError, argument
+from mobilenetv2.errors import ImageError, RecipeError, argument
 from mobilenetv2.networks.given_model import Trained
 from mobilenetv2.progress import say
 from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
@@ -139,10 +139,23 @@ def carry_out(job: Job) -> Run:
             find_rate(run)
         if not job.resume:
             run.begin()
-        if run.recipe.trained != "head":
-            fit(run)
-        finalise(run)
+        with kept(run):
+            if run.recipe.trained != "head":
+                fit(run)
+            finalise(run)
     return run
+
+
+@contextmanager
+def kept(run: Run) -> Iterator[None]:
+    """Add to the error of a photo that is gone or damaged that the run can be continued."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(
+            f"{error}; the run is kept: restore the photo as it was, and continue with "
+            f"{argument('output', str(run.folder))} and {argument('resume', True)}"
+        ) from None
 
 
 def prepare(
