@@ -56,6 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror}{ADVICE.get(error.errno, '')}")
+    # Readers bound what they read; these two are for what no reader has thought of.
+    except RecursionError:
+        return _fail("the input is nested too deeply; give a file that is not damaged")
+    except MemoryError:
+        return _fail("the memory does not suffice; give smaller files, photos or batches")
     except KeyboardInterrupt:
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
