@@ -4,12 +4,18 @@ benchmarks/fuzz.py runs them. Each attempt does what a user's command does with 
 the model and computes an answer, or prepares a resumed run.
 """
 
+import copy
+import json
+import random
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fuzz_target import Target
+from safetensors.numpy import load, save
 
 from mobilenetv2.editions import numpy as edition
 from mobilenetv2.evaluation.run_record import read_run, read_split
@@ -17,13 +23,19 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint
+from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint, _digest
 from mobilenetv2.training.folder import open_run
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import read_recipe, recipe_toml
 
 CLASSES = ("hat", "shoes", "t-shirt")
 START = '{"data": "photos", "weights": null, "edition": "torch", "computes": null}\n'
+SEED = bytes(range(64))
+"""Bytes whose mutations choose other values; these themselves choose none."""
+EXTREMES = (
+    None, True, -1, 0, 1, 7, 10**9, 2**63, 10**400, 0.5, 1e308, 5e-324, "", "torch", "x" * 5000,
+    [], {}, [1, 2], ["a", "b", "c"], [[]] * 9, {"a": 1},
+)  # fmt: skip
 PHOTOS = [f"{name}/{number}.png" for name in CLASSES for number in range(40)]
 
 
@@ -71,6 +83,47 @@ def in_safetensors(whole: bytes) -> Callable[[bytes], bytes]:
     return lambda header: struct.pack("<Q", len(header)) + header + whole[8 + length :]
 
 
+def with_other_values(whole: Any) -> Callable[[bytes], bytes]:
+    """Replace one to three values of a document by extreme ones, chosen by the mutated bytes.
+
+    Most mutations of a text are no JSON any more; these are, so that they come further.
+    """
+
+    def wrap(piece: bytes) -> bytes:
+        found = copy.deepcopy(whole)
+        choice = random.Random(piece)
+        for _ in range(0 if piece == SEED else choice.randint(1, 3)):
+            inside = found
+            while True:
+                key = choice.choice(
+                    list(inside) if isinstance(inside, dict) else range(len(inside))
+                )
+                if not (inside[key] and isinstance(inside[key], dict | list)):
+                    break
+                if choice.random() < 0.2:
+                    break
+                inside = inside[key]
+            inside[key] = copy.deepcopy(choice.choice(EXTREMES))
+        return json.dumps(found).encode()
+
+    return wrap
+
+
+def in_checkpoint(whole: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
+    """Return the record of a checkpoint, and what puts another one in, with a right checksum."""
+    tensors = load(whole)
+    header = json.loads(whole[8 : 8 + struct.unpack("<Q", whole[:8])[0]])
+    facts = json.loads(header["__metadata__"]["checkpoint"])
+    del facts["sha256"]
+
+    def wrap(record: bytes) -> bytes:
+        changed = json.loads(record)
+        told = json.dumps(changed | {"sha256": _digest(changed, tensors)})
+        return save(tensors, {"checkpoint": told})
+
+    return facts, wrap
+
+
 def targets(folder: Path) -> Iterator[Target]:
     """Write a model folder and a run folder into ``folder``, and yield their records."""
     model, run = model_and_run(folder)
@@ -85,3 +138,13 @@ def targets(folder: Path) -> Iterator[Target]:
     for name in ("recipe.toml", "checkpoint.safetensors", "start.json", "split.csv"):
         path = run / name
         yield Target(f"run, {name}", path, path.read_bytes(), lambda: resume(run))
+    for path, attempt in ((model / "config.json", answer), (run / "start.json", resume)):
+        values = with_other_values(json.loads(path.read_bytes()))
+        place = path.parent
+        yield Target(f"{path.name}, its values", path, SEED, partial(attempt, place), values)
+    path = run / "checkpoint.safetensors"
+    facts, sealed = in_checkpoint(path.read_bytes())
+    other = with_other_values(facts)
+    yield Target(
+        "checkpoint, its values", path, SEED, lambda: resume(run), lambda p: sealed(other(p))
+    )
