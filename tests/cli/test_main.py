@@ -207,3 +207,19 @@ def test_columns_are_to_the_right_unless_they_are_texts(
 ) -> None:
     table(None, ("n", "value"), [("a", "x"), ("b", "wider")], texts)
     assert [line.strip() for line in capsys.readouterr().out.splitlines()][-3] == row
+
+
+@pytest.mark.parametrize(
+    ("error", "words"), [(RecursionError(), "nested too deeply"), (MemoryError(), "the memory")]
+)
+def test_what_no_reader_has_thought_of_is_one_sentence_too(
+    error: BaseException, words: str, model: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("mobilenetv2.cli.describe.run", fail)
+    assert main(["describe", str(model)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and words in err

@@ -39,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno is None:
             raise
         return _fail(disk_sentence(error))
+    # Readers bound what they read; these two are for what no reader has thought of.
+    except RecursionError:
+        return _fail("the input is nested too deeply; give a file that is not damaged")
+    except MemoryError:
+        return _fail("the memory does not suffice; give smaller files, photos or batches")
     except KeyboardInterrupt:
         if arguments is None:  # this process ends here; a second Ctrl-C would print a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)

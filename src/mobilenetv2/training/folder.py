@@ -297,5 +297,3 @@ def require_tensorboard() -> None:
     """Raise MissingExtra if TensorBoard or PyTorch, which has its writer, is not installed."""
     require("tensorboard")
     require("torch")
-
-

@@ -3,10 +3,12 @@
 ``test_keras_backend`` runs this file once more on every other backend.
 """
 
+import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,6 +189,29 @@ def test_a_file_that_is_no_saved_network_or_another_is_named(tmp_path: Path) -> 
     for other in (SMALL, SHALLOW.replace(classes=6), SHALLOW.replace(stages=SHALLOW.stages[:1])):
         with pytest.raises(WeightsError, match="not that of the given config"):
             edition.read(path, other)
+
+
+HOSTILE = [
+    {"module": "os", "class_name": "system"},
+    {"module": "keras.layers", "class_name": "Lambda"},
+    {"module": None, "class_name": "__lambda__"},
+    {"module": "builtins", "class_name": "function"},
+    {"module": ["keras"], "class_name": "Dense"},
+    {"module": "keras.layers", "class_name": {"a": 1}},
+]
+
+
+@pytest.mark.parametrize("layer", HOSTILE, ids=str)
+def test_keras_never_sees_a_file_with_anything_but_plain_layers(
+    layer: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import keras
+
+    monkeypatch.setattr(keras.saving, "load_model", lambda *_, **__: pytest.fail("Keras read it"))
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps({"config": {"layers": [layer]}}))
+    with pytest.raises(WeightsError, match=r"a\.keras: .*which no network of this package has"):
+        edition.read(tmp_path / "a.keras")
 
 
 @pytest.mark.slow

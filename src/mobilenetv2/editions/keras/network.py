@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers, ops
 from numpy.typing import NDArray
 
+from mobilenetv2.documents import LARGEST_JSON, parse_json
 from mobilenetv2.editions.edition import Dtype, check_options
 from mobilenetv2.editions.feature_info import feature_info
 from mobilenetv2.editions.keras.names import (
@@ -387,6 +388,7 @@ def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = N
     where = os.fspath(path)
     if not Path(where).is_file():
         raise WeightsError(f"{where}: no such file")
+    _require_plain(Path(where))
     try:
         own = {"UnbiasedBatchNormalization": UnbiasedBatchNormalization}
         network = keras.saving.load_model(where, custom_objects=own, safe_mode=True)
@@ -398,6 +400,51 @@ def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = N
         if not _fits(network):
             raise WeightsError(f"{where}: its network is not that of the given config")
     return network
+
+
+PLAIN = frozenset({
+    ("keras.src.models.functional", "Functional"), ("keras.src.models.sequential", "Sequential"),
+    ("keras", "Functional"), ("keras", "Sequential"), ("keras", "DTypePolicy"),
+    (None, "__keras_tensor__"), (__name__, UnbiasedBatchNormalization.__name__),
+    *(("keras.layers", name) for name in (
+        "InputLayer", "ZeroPadding2D", "Conv2D", "DepthwiseConv2D", "BatchNormalization", "ReLU",
+        "Activation", "Softmax", "Add", "Dropout", "Dense", "Flatten", "Rescaling",
+        "GlobalAveragePooling2D", "GlobalMaxPooling2D",
+    )),
+})  # fmt: skip
+"""Module and class of what a saved network consists of; none of it runs what a file says."""
+PLAIN_MODULES = frozenset({
+    "keras.initializers", "keras.regularizers", "keras.optimizers", "keras.optimizers.schedules",
+    "keras.losses", "keras.metrics",
+})  # fmt: skip
+
+
+def _require_plain(path: Path) -> None:
+    """Raise WeightsError unless Keras can build a file's model without anything but plain layers.
+
+    Keras imports the modules that a file names, and some of its classes call or unpickle what a
+    file holds.
+    """
+
+    def check(found: dict[str, Any]) -> dict[str, Any]:
+        kind, module = found.get("class_name"), found.get("module")
+        named = isinstance(kind, str) and isinstance(module, str | None)
+        known = named and (module in PLAIN_MODULES or (module, kind) in PLAIN)
+        if kind is not None and not known:
+            raise WeightsError(
+                f"{path}: has {str(module)[:60]}.{str(kind)[:60]}, which no network of this "
+                "package has; import the file with 'mobilenetv2 weights import', which reads "
+                "weights only"
+            )
+        return found
+
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
+            text = file.read(LARGEST_JSON + 1)
+    # Of the archive, of its compression, and of a member that is not there.
+    except (OSError, KeyError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"{path}: Keras cannot read it ({error})") from None
+    parse_json(text, f"{path}: its config", WeightsError, constants=True, hook=check)
 
 
 def _fits(network: keras.Model) -> bool:
