@@ -205,7 +205,7 @@ def test_in_a_model_folder(
 
 
 @pytest.mark.parametrize(
-    "name", ["recipe.toml", "start.json", "split.csv", "checkpoint.safetensors"]
+    "name", ["recipe.toml", "start.json", "split.csv"]
 )
 def test_in_a_run_folder(
     name: str, irregular: Make, fails: Fails, trained: Path, photos: Path, tmp_path: Path
