@@ -204,9 +204,7 @@ def test_in_a_model_folder(
         assert main(["predict", str(photos / "ball" / "00.png"), "--model", str(folder)]) == 0
 
 
-@pytest.mark.parametrize(
-    "name", ["recipe.toml", "start.json", "split.csv"]
-)
+@pytest.mark.parametrize("name", ["recipe.toml", "start.json", "split.csv"])
 def test_in_a_run_folder(
     name: str, irregular: Make, fails: Fails, trained: Path, photos: Path, tmp_path: Path
 ) -> None:
