@@ -48,8 +48,9 @@ HOSTILE = {
     "without a key": attributes(b"6 abc\n" * 20_000 + b"5 a=\n"),
     "a long number": attributes(record("a", "1" * 200_000)),
     "larger than allowed": attributes(record("a", "x" * LARGEST_HEADERS)),
-    "for all members": attributes(
-        b"".join(record(f"k{n}", "") for n in range(MOST_ATTRIBUTES + 1)), b"g"
+    "many of a member": attributes(b"".join(record(f"k{n}", "") for n in range(15_000))),
+    "many of all members": b"".join(
+        attributes(record(f"k{n}", ""), b"g") for n in range(MOST_ATTRIBUTES + 1)
     ),
     "a name of a megabyte": header("././@LongLink", 2**20, b"L") + b"a" * 2**20,
 }
