@@ -227,11 +227,12 @@ BESIDE = (
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("irregular", ["pipe", "zero"], indirect=True)
 @pytest.mark.parametrize("name", BESIDE)
 def test_beside_a_network(
     name: str, irregular: Make, foreign: Path, photos: Path, tmp_path: Path
 ) -> None:
-    """What belongs to no file of the network is as if it were not there."""
+    """It is no file of the network, and as if it were not there."""
     shutil.copytree(foreign, tmp_path / "net")
     path, photo = tmp_path / "net" / "net.onnx", photos / "ball" / "00.png"
     irregular(path.with_name(name))
@@ -242,7 +243,7 @@ def test_beside_a_network(
 @pytest.fixture(scope="session")
 def foreign(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with net.onnx of another program."""
-    import onnx
+    onnx = pytest.importorskip("onnx")
 
     folder = tmp_path_factory.mktemp("foreign")
     out = folder / "net.onnx"
