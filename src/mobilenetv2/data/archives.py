@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import IO
+from typing import IO, cast
 
 from mobilenetv2.data import passed_over
 from mobilenetv2.data.passed_over import Ignore, PassedOver, is_photo, passed_folder
@@ -37,7 +37,7 @@ MOST_MEMBERS = 5_000_000
 LARGEST_HEADERS = 256 * 1024
 """Most bytes of headers of a member of a .tar; a long name takes 1,536."""
 MOST_ATTRIBUTES = 64
-"""Most attributes that a .tar gives to all its members."""
+"""Most attributes that a .tar gives to a member, or to all its members."""
 DIGITS = 16
 """Largest square of a number's length in attributes, for each byte of them."""
 UTF8 = 0x800
@@ -236,7 +236,8 @@ class TarSource(Source):
         try:
             headers = _Headers(data or open_file(path))
             try:
-                archive = tarfile.TarFile(path, fileobj=headers, encoding="utf-8")  # type: ignore
+                read = cast("IO[bytes]", headers)  # tarfile needs no more of a file
+                archive = tarfile.TarFile(path, fileobj=read, encoding="utf-8")
                 members = _members(archive, headers)
             finally:
                 if data is None:
@@ -335,13 +336,16 @@ class _Headers:
 
 def _require_attributes(data: bytes) -> None:
     """Raise unless attributes, 'LENGTH KEY=VALUE' and a line feed each, follow one another."""
-    place = 0
+    place = count = 0
     while data[place : place + 1].isdigit():
+        count += 1
         digits = data[place : place + 8].partition(b" ")[0]
         end = place + int(digits) if digits.isdigit() else 0
         if data[end - 1 : end] != b"\n" or data.find(b"=", place, end) < 0:
             raise tarfile.ReadError("damaged attributes of a member")
         place = end
+        if count > MOST_ATTRIBUTES:
+            raise tarfile.ReadError(f"a member with more than {MOST_ATTRIBUTES} attributes")
     # tarfile looks for a number at each digit of a longer one.
     if sum(len(digits) ** 2 for digits in re.findall(rb"\d+", data)) > DIGITS * len(data):
         raise tarfile.ReadError("attributes of long numbers, which no program writes")
