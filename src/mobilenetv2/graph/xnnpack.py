@@ -102,8 +102,7 @@ def _values(graph: dict[str, Any], sizes: Mapping[str, int]) -> dict[tuple[str, 
         raise ArtifactError("a part of the program has other inputs or outputs")
     for value in graph["xvalues"] or []:
         tensor = plain(value["xvalue_union"][1]) if value["xvalue_union"] else {}
-        shape, at = tensor.get("dims"), tensor.get("id_out")
-        constant = tensor.get("constant_buffer_idx")
+        shape, at, constant = (tensor.get(key) for key in ("dims", "id_out", "constant_buffer_idx"))
         wanted = externs.get((at,), (NOWHERE, 0))
         if (
             not isinstance(shape, tuple)
