@@ -95,7 +95,8 @@ def answers(path: Path) -> Callable[[], object]:
 
     def attempt() -> object:
         found = load_model(path, threads=1)
-        logits = found.predict(np.resize(picture, (1, *found.config.spec.size, 3)))
+        size = found.config.preprocessing.size
+        logits = found.predict(np.resize(picture, (1, *size, 3)))
         if logits.shape != (1, SPEC.logits):
             raise RuntimeError(f"an answer of another network: {logits.shape}")
         return logits

@@ -124,16 +124,16 @@ class _Reader:
 
     def steps(self) -> list[Step]:
         """Return the steps of the only chain."""
-        inputs, outputs = plain(self.plan["inputs"]), plain(self.plan["outputs"])
+        inputs, outputs = (plain(self.plan[key]) or () for key in ("inputs", "outputs"))
         chains = self.plan["chains"] or []
-        if len(chains) != 1 or len(inputs or ()) != 1 or len(outputs or ()) != 1:
+        if len(chains) != 1 or len(inputs) != 1 or len(outputs) != 1:
             raise ArtifactError("it has other inputs or outputs")
         numbers = {inputs[0]: 0}
         made = [Step("Input", (), {"sizes": self.tensor(inputs[0])})]
         last = inputs[0]
         for one in chains[0]["instructions"] or []:
             kind, fields = plain(one["instr_args"] or ("nothing", {}))
-            arguments = fields.get("args") or ()
+            arguments: tuple[int, ...] = fields.get("args") or ()
             if len(arguments) < 2 or arguments[0] not in numbers:
                 raise ArtifactError("an instruction without its input")
             last = arguments[-1]

@@ -95,14 +95,16 @@ def steps(data: bytes, image: int, start: int, sizes: Mapping[str, int]) -> list
 
 def _values(graph: dict[str, Any], sizes: Mapping[str, int]) -> dict[tuple[str, int], Any]:
     """Return the shapes of a subgraph's values, by what they are and their numbers."""
-    given, result = plain(graph["input_ids"]), plain(graph["output_ids"])
+    given, result = (plain(graph[key]) or () for key in ("input_ids", "output_ids"))
     constants, found = graph["constant_data"] or [], dict[tuple[str, int], Any]()
     externs = {given: (0, GIVEN), result: (1, RESULT)}
     if len(given) != 1 or len(result) != 1 or graph["num_externs"] != 2:
         raise ArtifactError("a part of the program has other inputs or outputs")
     for value in graph["xvalues"] or []:
-        tensor = plain(value["xvalue_union"][1]) if value["xvalue_union"] else {}
-        shape, at, constant = (tensor.get(key) for key in ("dims", "id_out", "constant_buffer_idx"))
+        tensor: dict[str, Any] = plain(value["xvalue_union"] or ("nothing", {}))[1]
+        shape: Any = tensor.get("dims")
+        at: Any = tensor.get("id_out")
+        constant: Any = tensor.get("constant_buffer_idx")
         wanted = externs.get((at,), (NOWHERE, 0))
         if (
             not isinstance(shape, tuple)
@@ -112,13 +114,12 @@ def _values(graph: dict[str, Any], sizes: Mapping[str, int]) -> dict[tuple[str, 
         ):
             raise ArtifactError("a value of the program has another form")
         if constant:
-            stored = constants[constant] if constant < len(constants) else {"named_key": None}
+            stored = constants[constant] if constant < len(constants) else {"named_key": ""}
             size = 4 * prod(shape)
-            if (
-                stored["named_key"] not in sizes
-                or (stored["offset"], stored["size"]) != (NOT_HERE, size)
-                or sizes[stored["named_key"]] != size
-            ):
+            if sizes.get(stored["named_key"] or "") != size or (
+                stored["offset"],
+                stored["size"],
+            ) != (NOT_HERE, size):
                 raise ArtifactError("a constant of the program has another size")
         found["constant" if constant else "value", at] = shape
     return found
