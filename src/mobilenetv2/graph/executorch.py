@@ -124,7 +124,8 @@ class _Reader:
 
     def steps(self) -> list[Step]:
         """Return the steps of the only chain."""
-        inputs, outputs = (plain(self.plan[key]) or () for key in ("inputs", "outputs"))
+        inputs: Any = plain(self.plan["inputs"]) or ()
+        outputs: Any = plain(self.plan["outputs"]) or ()
         chains = self.plan["chains"] or []
         if len(chains) != 1 or len(inputs) != 1 or len(outputs) != 1:
             raise ArtifactError("it has other inputs or outputs")
