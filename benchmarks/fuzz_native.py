@@ -9,6 +9,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from fuzz_target import Target
 from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.exporting.job import Options, writer_of
 from mobilenetv2.formats import FORMATS
-from mobilenetv2.graph.mnn import SCHEMA, UNIONS
-from mobilenetv2.graph.tables import NUMBERS, Tables
+from mobilenetv2.graph import executorch, mnn, xnnpack
+from mobilenetv2.graph.tables import NUMBERS, Schema, Tables, Unions
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.runtime.executorch import read_artifact as read_program
 from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.runtime.ncnn import checksum, weights_path
 from mobilenetv2.spec.network import NetworkSpec
@@ -28,6 +30,8 @@ from mobilenetv2.spec.records import ModelConfig, Origin
 
 SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
 HOSTILE = (2**31 - 1, -(2**31), -1, 0, 1, 2, 3, 2**30, 2**16, 255)
+Place = tuple[int, str]
+"""Position of a number in a file, and its type in the schema."""
 Mutation = Callable[[bytes, int], bytes]
 """Function from a file and a seed to a damaged file."""
 WORDS = (*map(str, HOSTILE), "nan", "inf", "1e38", "4294967295", "0.5", "-0.0", "")
@@ -37,20 +41,37 @@ WORDS = (*map(str, HOSTILE), "nan", "inf", "1e38", "4294967295", "0.5", "-0.0", 
 class Places(Tables):
     """Reader that notes where each number of a flatbuffer is, and how it is stored."""
 
-    def __init__(self, data: bytes) -> None:
-        super().__init__(data, SCHEMA, UNIONS)
-        self.found: list[tuple[int, str]] = []
+    def __init__(self, data: bytes, schema: Schema, unions: Unions) -> None:
+        super().__init__(data, schema, unions)
+        self.found: set[tuple[int, str]] = set()
 
     def _number(self, kind: str, at: int) -> object:
-        self.found.append((at, kind))
+        self.found.add((at, kind))
         return super()._number(kind, at)
 
 
-def places(data: bytes) -> list[tuple[int, str]]:
-    """Return the positions of all numbers, lengths and offsets of an MNN file, and their types."""
-    reader = Places(data)
-    reader.root("Net")
-    return sorted(set(reader.found))
+def places(data: bytes, at: int, schema: Schema, unions: Unions, root: str) -> list[Place]:
+    """Return the places of all numbers, lengths and offsets of a flatbuffer that is at ``at``."""
+    reader = Places(data[at:], schema, unions)
+    reader.root(root)
+    return sorted((at + place, kind) for place, kind in reader.found)
+
+
+def mnn_places(data: bytes) -> list[Place]:
+    """Return the places of all numbers of an MNN file."""
+    return places(data, 0, mnn.SCHEMA, mnn.UNIONS, "Net")
+
+
+def program_places(data: bytes) -> list[Place]:
+    """Return the places of all numbers of an ExecuTorch program and its subgraphs."""
+    found = places(data, 0, executorch.SCHEMA, executorch.UNIONS, "Program")
+    base = executorch.HEAD.unpack_from(data, executorch.HEAD_AT)[3]
+    for segment in executorch.read(data)["segments"]:
+        at = base + segment["offset"]
+        if data[at + 4 : at + 8] == xnnpack.MAGIC:
+            inside = at + xnnpack.HEAD.unpack_from(data, at + 4)[2]
+            found += places(data, inside, xnnpack.SCHEMA, xnnpack.UNIONS, "Graph")
+    return found
 
 
 def with_number(data: bytes, at: int, kind: str, value: int) -> bytes:
@@ -63,12 +84,16 @@ def with_number(data: bytes, at: int, kind: str, value: int) -> bytes:
     return data[:at] + raw + data[at + form.size :]
 
 
-def hostile_table(data: bytes, seed: int) -> bytes:
-    """Put hostile numbers into one to three places of an MNN file."""
-    choice, found = random.Random(seed), places(data)
-    for _ in range(choice.randint(1, 3)):
-        data = with_number(data, *choice.choice(found), choice.choice(HOSTILE))
-    return data
+def hostile_numbers(find: Callable[[bytes], list[Place]]) -> Mutation:
+    """Return a mutation that puts hostile numbers into one to three of a file's places."""
+
+    def mutate(data: bytes, seed: int) -> bytes:
+        choice, found = random.Random(seed), find(data)
+        for _ in range(choice.randint(1, 3)):
+            data = with_number(data, *choice.choice(found), choice.choice(HOSTILE))
+        return data
+
+    return mutate
 
 
 def hostile_text(data: bytes, seed: int) -> bytes:
@@ -95,7 +120,8 @@ def answers(path: Path) -> Callable[[], object]:
 
     def attempt() -> object:
         found = load_model(path, threads=1)
-        logits = found.predict(np.resize(picture, (1, *found.config.spec.size, 3)))
+        size = found.config.preprocessing.size
+        logits = found.predict(np.resize(picture, (1, *size, 3)))
         if logits.shape != (1, SPEC.logits):
             raise RuntimeError(f"an answer of another network: {logits.shape}")
         return logits
@@ -120,13 +146,11 @@ def ncnn_sealed(path: Path) -> None:
     beside.write_text(json.dumps(config), "utf-8")
 
 
-def structured(target: Target) -> Mutation | None:
-    """Return the mutation that puts hostile numbers into a target's fields, if there is one."""
-    return {
-        "MNN": hostile_table,
-        "ncnn, its graph": hostile_text,
-        "ncnn, its config": hostile_text,
-    }.get(target.title)
+STRUCTURED: dict[str, Mutation] = {
+    "MNN": hostile_numbers(mnn_places), "ExecuTorch": hostile_numbers(program_places),
+    "ncnn, its graph": hostile_text, "ncnn, its config": hostile_text,
+}  # fmt: skip
+"""Mutation of fields instead of bytes, by the title of the target."""
 
 
 def targets(folder: Path, only: str = "") -> Iterator[Target]:
@@ -144,7 +168,7 @@ def targets(folder: Path, only: str = "") -> Iterator[Target]:
         parts = {"graph": path, "weights": weights_path(path), "config": sidecar_path(path)}
         kept = {file: file.read_bytes() for file in parts.values()}
 
-        def attempt() -> object:
+        def of_three() -> object:
             ncnn_sealed(path)
             try:
                 return answers(path)()
@@ -153,7 +177,9 @@ def targets(folder: Path, only: str = "") -> Iterator[Target]:
                     file.write_bytes(content)
 
         for title, file in parts.items():
-            yield Target(f"ncnn, its {title}", file, kept[file], attempt)
+            yield Target(f"ncnn, its {title}", file, kept[file], of_three)
     if not FORMATS["executorch"].missing() and only in "ExecuTorch":
         path = exported("executorch", folder)
-        yield Target("ExecuTorch", path, path.read_bytes()[: -seal.DIGITS], answers(path), sealed)
+        # Only read: what is taken runs in a process of its own, whose start takes seconds.
+        attempt = partial(read_program, path)
+        yield Target("ExecuTorch", path, path.read_bytes()[: -seal.DIGITS], attempt, sealed)

@@ -65,6 +65,17 @@ def test_a_child_does_not_begin_with_its_parents_peak() -> None:
     assert taken.nbytes > 300 * MEGABYTE > 150 * MEGABYTE > int(child.stdout) > MEGABYTE
 
 
+def test_a_runtime_that_has_a_process_of_its_own_is_counted() -> None:
+    code = "taken = bytearray(b'x' * 200 * 1024**2); print('ready', flush=True); input()"
+    before = machine.peak_memory()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        assert machine.peak_memory() >= before + 200 * MEGABYTE
+    assert machine.peak_memory() < before + 100 * MEGABYTE
+
+
 def test_the_machine_has_more_than_is_free() -> None:
     total, available = machine.total_memory(), machine.available_memory()
     assert total is not None and available is not None and total > available > 0

@@ -73,7 +73,7 @@ def test_no_number_can_be_changed(tmp_path: Path) -> None:
     """The attack: a padding of 2**31 - 1, which ended the process, and its like everywhere."""
     config = ModelConfig.default(ODD["projection"])
     data = written(tmp_path, config.spec)
-    places = fuzz_native.places(data)
+    places = fuzz_native.mnn_places(data)
     taken = []
     for at, kind in places:
         for value in (2**31 - 1, -1, 2**30):

@@ -1,13 +1,16 @@
 """An MNN file: read as data, refused when it was changed."""
 
+import random
 from pathlib import Path
 
 import flatbuffers
+import fuzz_native
 import pytest
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.exporting.converted import write_mnn
 from mobilenetv2.exporting.job import Options
+from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.mnn import first_string, read_artifact
 from mobilenetv2.runtime.predictor import load_artifact
@@ -81,6 +84,27 @@ def test_another_networks_config_is_refused(written: Path, tmp_path: Path) -> No
     path.write_bytes(changed)
     with pytest.raises(ArtifactError, match="changed or damaged since it was written"):
         read_artifact(path)
+
+
+def test_a_hostile_number_in_a_file_sealed_anew_is_refused(written: Path, tmp_path: Path) -> None:
+    """A padding of 2**31 - 1, say: MNN itself ends the process on it."""
+    body, path = written.read_bytes()[: -seal.DIGITS], tmp_path / "m.mnn"
+    places = random.Random(0).sample(fuzz_native.mnn_places(body), 150)
+    refused = 0
+    for at, kind in places:
+        changed = fuzz_native.with_number(body, at, kind, 2**31 - 1)
+        path.write_bytes(fuzz_native.sealed(changed))
+        if changed != body:
+            with pytest.raises(ArtifactError, match=r"m\.mnn: .*(export it again|damaged|config)"):
+                read_artifact(path)
+            refused += 1
+    assert refused > 100
+
+
+def test_a_file_sealed_anew_without_a_change_is_read(written: Path, tmp_path: Path) -> None:
+    body = written.read_bytes()[: -seal.DIGITS]
+    (tmp_path / "m.mnn").write_bytes(fuzz_native.sealed(body))
+    assert read_artifact(tmp_path / "m.mnn").config == CONFIG
 
 
 def test_the_first_string_of_a_flatbuffer() -> None:

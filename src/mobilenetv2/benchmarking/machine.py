@@ -14,7 +14,8 @@ FLAGS = (
     "asimd", "asimdhp", "asimddp", "i8mm", "bf16", "sve",
 )  # fmt: skip
 """CPU flags that decide how fast 8-bit and 16-bit arithmetic is, on x86 and ARM."""
-CPU, STATUS, INFO = Path("/proc/cpuinfo"), Path("/proc/self/status"), Path("/proc/meminfo")
+PROCESSES = Path("/proc")
+CPU, STATUS, INFO = (PROCESSES / name for name in ("cpuinfo", "self/status", "meminfo"))
 PEAK = "VmHWM"
 """Field with the peak of this program's resident memory.
 
@@ -77,14 +78,22 @@ def warning(machine: Mapping[str, Any]) -> str | None:
 def peak_memory() -> int:
     """Return the maximum number of resident bytes since this process began.
 
+    Those of the processes that it started, and that still run, are added: a runtime may have one.
+
     Raises:
         MissingExtra: psutil is not installed, on systems other than Linux.
     """
     if STATUS.is_file():
-        return _bytes(STATUS, PEAK)
-    info = require("psutil").Process().memory_info()
-    found: int = getattr(info, "peak_wset", info.rss)  # Windows has a peak, macOS has none
-    return found
+        started = [
+            PROCESSES / number / "status"
+            for thread in (PROCESSES / "self" / "task").glob("*/children")
+            for number in thread.read_text().split()
+        ]
+        return sum(_bytes(path, PEAK) for path in (STATUS, *started) if path.is_file())
+    own = require("psutil").Process()
+    infos = [process.memory_info() for process in (own, *own.children())]
+    # Windows has a peak, macOS has none.
+    return sum(getattr(info, "peak_wset", info.rss) for info in infos)
 
 
 def total_memory() -> int | None:

@@ -18,7 +18,7 @@ from mobilenetv2.errors import ArtifactError
 Schema = Mapping[str, str]
 """Fields of each table, by the table's name."""
 Unions = Mapping[str, Mapping[int, str]]
-"""Names of a union's tables by their numbers, by the union's name."""
+"""Tables of each union by their numbers; 'NAME=TABLE' gives a name to one of several."""
 NUMBERS = {
     name: struct.Struct(f"<{letter}")
     for name, letter in {
@@ -121,7 +121,9 @@ class Tables:
                 found[title] = None
                 if here:
                     one = self.unions[kind][number]
-                    found[title] = one, self._table(one, self._offset(here), depth - 1)
+                    name, _, table = one.partition("=")
+                    read = self._table(table or name, self._offset(here), depth - 1)
+                    found[title] = name, read
             else:
                 here = place(WORD)
                 found[title] = self._part(kind, self._offset(here), depth) if here else None

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.graph import executorch as graph
+from mobilenetv2.graph.steps import held_against_config
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_greetings
 from mobilenetv2.runtime.engine import (
@@ -42,10 +43,13 @@ def read_artifact(path: Path) -> Artifact:
     data = read_bounded(path)
     seal.check(data, str(path))
     try:
-        text = graph.config_text(graph.read(data))
+        program = graph.read(data)
     except ArtifactError as error:
         raise cannot_run(str(path), TITLE, error) from None
-    return Artifact(embedded_config(text, path), "executorch", data, str(path))
+    config = embedded_config(graph.config_text(program), path)
+    with held_against_config(str(path)):
+        graph.check(data[: -seal.DIGITS], program, config)
+    return Artifact(config, "executorch", data, str(path))
 
 
 def create_engine(artifact: Artifact, threads: int | None = None) -> Engine:
