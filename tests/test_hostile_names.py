@@ -43,7 +43,7 @@ for words in json.loads(open(sys.argv[1]).read()):
         status = left.code
     sys.stderr.write(f"= {status}\\n")
 """
-Commands = Sequence[Sequence[str | Path]]
+Commands = Sequence[Sequence[object]]
 
 
 def piped(commands: Commands, tmp_path: Path) -> str:

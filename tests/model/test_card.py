@@ -1,5 +1,6 @@
 """The model card says in words what config.json says in data."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,3 +159,53 @@ def test_photos_are_counted_in_whole_numbers() -> None:
     measured = replace(CONFIG, metrics={"test.images": 5000.0, "test.top1": 1.0})
     text = card(measured, "x")
     assert "| test.images | 5,000 |\n| test.top1 | 1.0000 |" in text
+
+
+EVIL = (
+    "<script>x</script>", "<img src=x onerror=y>", "[a](https://evil.example)", "![a](x.png)",
+    "```\ncode", "a\n---\nlicense: mit\n---\n# Forged", "| a | b |", "www.evil.example a@b.example",
+    "\x1b[31m\x07\x9b2J\u202e\u2028", "*a* _b_ ~~c~~ `d` \\", "\udcff\ud83d", "# a", "1. a", "- a",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("evil", EVIL, ids=range(len(EVIL)))
+def test_names_from_files_are_text_and_nothing_else(evil: str) -> None:
+    origin = Origin(evil, evil, evil, evil, note=evil, preprocessing=evil, history=(evil, evil))
+    config = replace(SMALL, labels=Labels((evil, "b", evil)), origin=origin, metrics={evil: 1.0})
+    plain = replace(SMALL, labels=Labels(("a", "b", "a")), metrics={"a": 1.0}, origin=Origin(
+        "a", "a", "a", "a", note="a", preprocessing="a", history=("a", "a"),
+    ))  # fmt: skip
+    text, usual = card(config, evil), card(plain, "a")
+    text.encode("utf-8")
+    assert not re.findall(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]|<(?!!-- -->)", text)
+    assert text.count("\n") == usual.count("\n")  # no line of its own
+    assert text.split("---\n")[1] == usual.split("---\n")[1].replace("license: a", "license: other")
+    tokens = pytest.importorskip("markdown_it").MarkdownIt("gfm-like", {"linkify": False})
+
+    def kinds(one: str) -> list[str]:
+        blocks = tokens.parse(one.split("---\n", 2)[2])
+        parts = [part for block in blocks for part in (block, *(block.children or ()))]
+        return [p.type for p in parts if p.type not in ("text", "text_special", "html_inline")]
+
+    assert kinds(text) == kinds(usual)
+
+
+@pytest.mark.parametrize(
+    ("licence", "shown"),
+    [("Apache-2.0", "apache-2.0"), ("a: b", "other"), ("no", "other"), ("x" * 99, "other"),
+     ("1.0", "other"), ("mit\n", "other"), ("cc-by-4.0", "cc-by-4.0")],
+)  # fmt: skip
+def test_the_header_stays_a_table_of_texts(licence: str, shown: str) -> None:
+    header = card(replace(SMALL, origin=Origin("x", licence=licence)), "x").split("---\n")[1]
+    rows = dict(line.split(": ") for line in header.splitlines())
+    assert rows.keys() == {"library_name", "pipeline_tag", "license"} and rows["license"] == shown
+    assert pytest.importorskip("yaml").safe_load(header) == rows
+
+
+def test_the_steps_that_made_the_weights_are_listed() -> None:
+    origin = Origin("x.pth", "ab", note="About x.").followed_by(
+        "Fine-tuned from x.pth on 2 photos."
+    )
+    text = card(replace(SMALL, origin=origin.followed_by("Quantized.")), "x")
+    assert "\n- Quantized.\n- Fine-tuned from x.pth on 2 photos.\n" in text
+    assert "About x" not in text and "Source: trained here" in text and "SHA-256" not in text

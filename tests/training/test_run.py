@@ -21,6 +21,7 @@ from mobilenetv2.checkpoints.rebasing import rebase_on
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import ImageError, RecipeError, RunError
 from mobilenetv2.model import store
+from mobilenetv2.networks import folders as networks
 from mobilenetv2.spec.network import HiddenSpec
 from mobilenetv2.spec.records import Origin, Preprocessing
 from mobilenetv2.training import run as room
@@ -334,3 +335,53 @@ def test_a_run_is_loaded_as_a_classifier(photos: Path, tmp_path: Path) -> None:
     run = mn.train(photos, tmp_path / "run", weights=None, recipe=QUICK, epochs=0)
     (answer,) = run.classifier()(photos / "box" / "00.png").top(1)
     assert answer.label in ("ball", "box", "triangle")
+
+
+@pytest.mark.slow
+def test_origin_and_card_describe_the_model_that_they_lie_beside(
+    photos: Path, tmp_path: Path
+) -> None:
+    """Trained, exported, imported, trained again, quantized: each says how it came about."""
+    words = ["--recipe", "head-only", "--set", "selection=0.3"]
+
+    def told(folder: Path) -> tuple[Origin, str]:
+        config, card = store.load_config(folder), (folder / "README.md").read_text("utf-8")
+        assert config.origin is not None and config.labels.names == ("ball", "box", "triangle")
+        assert "CIFAR" not in card and "ten classes" not in card and "airplane" not in card
+        assert all(f"- {step}" in card for step in config.origin.history)
+        assert not config.metrics or config.metrics["validation.images"] < 20
+        return config.origin, card
+
+    def run(*words: str | Path) -> None:
+        assert main([str(word) for word in words]) == 0
+
+    run("train", photos, "--weights", "embedded", "--output", tmp_path / "one", *words)
+    origin, card = told(tmp_path / "one" / "best")
+    first = origin.history[0]
+    assert re.fullmatch(r"Fine-tuned from embedded on \d+ photos of shapes \(3 classes\)\.", first)
+    assert (origin.source, origin.note, origin.licence) == ("trained here", "", "Apache-2.0")
+    assert "Measured" in card
+    run("export", tmp_path / "one" / "best", tmp_path / "one.onnx")
+    run("weights", "import", tmp_path / "one.onnx", tmp_path / "back")
+    origin, card = told(tmp_path / "back")
+    assert (origin.source, origin.history) == ("one.onnx", (first,)) and "Measured" in card
+    run("weights", "import", tmp_path / "one.onnx", tmp_path / "fed", "--preprocessing", "0..1")
+    assert "Measured" not in told(tmp_path / "fed")[1]  # it was not measured so
+    run("train", photos, "--weights", tmp_path / "back", "--private", "--output",
+        tmp_path / "two", *words)  # fmt: skip
+    origin, _ = told(tmp_path / "two" / "best")
+    assert origin.history[1:] == (first,)
+    assert re.fullmatch(
+        r"Fine-tuned from one.onnx on \d+ photos \(3 classes\)\.", origin.history[0]
+    )
+    networks.save(networks.load(tmp_path / "two" / "best", "numpy"), tmp_path / "saved")
+    assert told(tmp_path / "saved")[0] == origin
+    run("quantize", tmp_path / "two" / "best", tmp_path / "int8.onnx", "--data", photos, "--force")
+    run("weights", "import", tmp_path / "int8.onnx", tmp_path / "int8")
+    found, card = told(tmp_path / "int8")
+    assert found.history == ("Quantized to int8.", *origin.history) and "Measured" not in card
+    network = networks.load("embedded", "numpy", classes=["hat", "shoes"])
+    networks.save(network, tmp_path / "new")
+    card = (tmp_path / "new" / "README.md").read_text("utf-8")
+    assert "ten classes" not in card and "Measured" not in card
+    assert "- New classifier for 2 classes" in card

@@ -166,7 +166,10 @@ def head_config(config: ModelConfig, spec: NetworkSpec, named: bool) -> ModelCon
     same = named and len(config.labels) == spec.classes
     background = config.spec.background if same else None
     labels = config.labels if same else Labels.numbered(spec.classes)
-    spec, origin = spec.replace(background=background), reclassified(config, spec.classes)
+    spec = spec.replace(background=background)
+    if same:  # also if only a dropout was changed
+        return dataclasses.replace(config, spec=spec)
+    origin = reclassified(config, spec.classes)
     return dataclasses.replace(config, spec=spec, labels=labels, metrics={}, origin=origin)
 
 

@@ -114,6 +114,7 @@ def model(
         ("weights from", weights),
         ("SHA-256", element("code", origin.sha256) if origin and origin.sha256 else None),
         ("licence", (origin.licence if origin else None) or "unknown"),
+        ("steps", " ".join(origin.history) or None if origin and not private else None),
         ("note", origin.note or None if origin and not private else None),
         *(how or {}).items(),
     ]
