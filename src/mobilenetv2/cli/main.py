@@ -7,7 +7,6 @@ import importlib
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -50,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = f"{error.filename}: " if error.filename else ""
         return _fail(f"{place}{error.strerror}{ADVICE.get(error.errno, '')}")
     except KeyboardInterrupt:
-        if arguments is None:  # this process ends here; a second Ctrl-C would print a traceback
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
 
