@@ -207,3 +207,19 @@ def test_columns_are_to_the_right_unless_they_are_texts(
 ) -> None:
     table(None, ("n", "value"), [("a", "x"), ("b", "wider")], texts)
     assert [line.strip() for line in capsys.readouterr().out.splitlines()][-3] == row
+
+
+def test_ctrl_c_that_a_native_module_turned_into_an_error_is_still_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ours in (ImportError, errors.ArtifactError):
+
+        def run(_: object, kind: type[Exception] = ours) -> int:
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                raise kind("initialization failed") from None
+
+        monkeypatch.setattr(describe, "run", run)
+        assert main(["describe"]) == 130
+        assert capsys.readouterr().err == "mobilenetv2: stopped\n"

@@ -37,6 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             return _run(words)
+        except Exception as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from error
+            raise
         finally:
             sys.stdout.flush()  # Python's own, at the end, would print its error as a traceback
     except MobileNetV2Error as error:
@@ -51,6 +55,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Return True if Ctrl-C is behind an error; some native modules raise others for it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _run(words: Sequence[str]) -> int:
