@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import subprocess
@@ -186,3 +187,31 @@ def test_ipython_on_a_terminal_is_no_notebook(monkeypatch: pytest.MonkeyPatch) -
     for ipython in (SimpleNamespace(get_ipython=lambda: object()), SimpleNamespace(), None):
         monkeypatch.setitem(sys.modules, "IPython", ipython)
         assert progress.notebook() is None
+
+
+def test_a_program_without_a_console_works_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)  # pythonw
+    say("lost")
+    assert list(track(range(3), "reading", total=3)) == [0, 1, 2]
+    assert capsys.readouterr().out == ""
+
+
+def test_a_stream_that_nobody_reads_stops_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    end, pipe = os.pipe()
+    os.close(end)
+    with os.fdopen(pipe, "wb", buffering=0) as raw:
+        monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, write_through=True))
+        say("lost")
+        assert list(track(range(3), "reading", total=3)) == [0, 1, 2]
+    say("lost, too: the stream is closed")
+    assert list(track(range(3), "reading", total=3)) == [0, 1, 2]
+    monkeypatch.undo()
+
+
+def test_a_programs_own_stream_takes_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(kept, "cp1252"))
+    say("caf\u00e9 \u6f22 \udce9")
+    assert kept.getvalue().decode("ascii").split() == ["caf\\xe9", "\\u6f22", "\\udce9"]

@@ -223,3 +223,19 @@ def test_what_no_reader_has_thought_of_is_one_sentence_too(
     assert main(["describe", str(model)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and words in err
+
+
+def test_ctrl_c_that_a_native_module_turned_into_an_error_is_still_ctrl_c(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ours in (ImportError, errors.ArtifactError):
+
+        def run(_: object, kind: type[Exception] = ours) -> int:
+            try:
+                raise KeyboardInterrupt
+            except KeyboardInterrupt:
+                raise kind("initialization failed") from None
+
+        monkeypatch.setattr(describe, "run", run)
+        assert main(["describe"]) == 130
+        assert capsys.readouterr().err == "mobilenetv2: stopped\n"

@@ -6,7 +6,6 @@ import importlib
 import json
 import os
 import shlex
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -29,6 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         try:
             return _run(words)
+        except Exception as error:
+            if interrupted(error):
+                raise KeyboardInterrupt from error
+            raise
         finally:
             sys.stdout.flush()  # Python's own, at the end, would print its error as a traceback
     except MobileNetV2Error as error:
@@ -45,10 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError:
         return _fail("the memory does not suffice; give smaller files, photos or batches")
     except KeyboardInterrupt:
-        if arguments is None:  # this process ends here; a second Ctrl-C would print a traceback
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def interrupted(error: BaseException | None) -> bool:
+    """Return True if Ctrl-C is behind an error; some native modules raise others for it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _run(words: Sequence[str]) -> int:
