@@ -80,3 +80,9 @@ def test_a_name_that_is_no_text_is_escaped_and_read_back(name: bytes, written: s
     given = name.decode("utf-8", "surrogateescape")
     assert text.escaped(given) == written
     assert text.unescaped(written) == given
+
+
+def test_json_has_neither_nan_nor_infinity() -> None:
+    given = {"a": [1.5, math.nan, {"b": (math.inf, "NaN", None, 2)}]}
+    assert text.json_text(given) == '{"a": [1.5, null, {"b": [null, "NaN", null, 2]}]}'
+    assert text.json_text({"é": -math.inf}, ensure_ascii=False, indent=1) == '{\n "é": null\n}'

@@ -1,9 +1,11 @@
 """Numbers and names as text for people, and numbers for JSON."""
 
+import json
 import math
 import os
 import re
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 SHOWN = 5
 """Maximum number of names that a sentence quotes."""
@@ -94,6 +96,24 @@ def first_line(error: object) -> str:
 def finite(value: float) -> float | None:
     """Return a number for JSON: None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
+
+
+def json_text(value: object, **how: Any) -> str:
+    """Return a value as JSON: NaN and infinity, which JSON does not have, become null.
+
+    Args:
+        value: plain values.
+        how: options of :func:`json.dumps`.
+    """
+    return json.dumps(_without_gaps(value), allow_nan=False, **how)
+
+
+def _without_gaps(value: object) -> object:
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, dict):
+        return {key: _without_gaps(one) for key, one in value.items()}
+    return [*map(_without_gaps, value)] if isinstance(value, list | tuple) else value
 
 
 def plain(record: object, *names: str) -> dict[str, object]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import RUN_HELP, Parser
-from mobilenetv2.text import counted, visible
+from mobilenetv2.text import counted, json_text, visible
 
 if TYPE_CHECKING:
     from mobilenetv2.auditing.audit import Audit
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         ignore=arguments.ignore, zip_encoding=arguments.zip_encoding,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
     else:
         show(found)
     return 0

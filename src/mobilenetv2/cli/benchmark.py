@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import PARTLY_FAILED, table
 from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, names
 from mobilenetv2.formats import INT8, PRECISIONS, RUNTIMES
 from mobilenetv2.progress import say
+from mobilenetv2.text import json_text
 
 if TYPE_CHECKING:
     from mobilenetv2.benchmarking.benchmark import Benchmark
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     }  # fmt: skip
     found = benchmark(arguments.model, **options)
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
     else:
         show(found)
     for note in found.notes():

@@ -1,10 +1,10 @@
 """Verb ``describe``: print layers, parameters, multiply-adds and memory of a network."""
 
 import argparse
-import json
 
 from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import Parser, size
+from mobilenetv2.text import json_text
 
 EXAMPLES = """\
   mobilenetv2 describe --width 0.5 --size 160 --classes 10
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
         size=arguments.size, classes=arguments.classes,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
         return 0
     table(found.title, COLUMNS, found.rows)
     for name, text in found.totals.items():

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import choose_model, table
 from mobilenetv2.cli.parser import Parser
-from mobilenetv2.text import interval, percent
+from mobilenetv2.text import interval, json_text, percent
 
 if TYPE_CHECKING:
     from mobilenetv2.evaluation.evaluation import Evaluation
@@ -53,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     announce()
     if arguments.json:
-        print(json.dumps(found.to_dict()))
+        print(json_text(found.to_dict()))
     else:
         show(found, f"{arguments.model} on {arguments.data} ({found.split})")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from mobilenetv2.cli.parser import Parser, names
 from mobilenetv2.errors import MobileNetV2Error, installing
 from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
+from mobilenetv2.text import json_text
 
 if TYPE_CHECKING:
     from mobilenetv2.exporting.job import Outcome, V
@@ -106,7 +106,7 @@ def reported(
 
     def tell(outcome: Outcome[V]) -> None:
         if as_json:
-            print(json.dumps(outcome.to_dict()), flush=True)
+            print(json_text(outcome.to_dict()), flush=True)
         if outcome.error:
             say(f"{outcome.format}: {outcome.error}")
 
@@ -152,7 +152,7 @@ def show_list(as_lines: bool) -> int:
     """Print every format with its purpose and whether it is installed; return 0."""
     if as_lines:
         for made in FORMATS.values():
-            print(json.dumps(made.to_dict()))
+            print(json_text(made.to_dict()))
         return 0
     rows = []
     for name, made in FORMATS.items():

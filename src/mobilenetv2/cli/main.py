@@ -3,7 +3,6 @@
 import argparse
 import errno
 import importlib
-import json
 import os
 import shlex
 import sys
@@ -13,7 +12,7 @@ from typing import Any
 from mobilenetv2.cli.parser import make_parser, unquoted
 from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages
 from mobilenetv2.progress import say
-from mobilenetv2.text import listed, visible
+from mobilenetv2.text import json_text, listed, visible
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses: wrong use, partial failure, Ctrl-C."""
@@ -94,11 +93,11 @@ def choose_model(arguments: argparse.Namespace) -> Callable[[], None]:
 
 def json_line(value: object) -> str:
     """Return one line of JSON, with non-ASCII letters if stdout can encode them."""
-    line = json.dumps(value, ensure_ascii=False)
+    line = json_text(value, ensure_ascii=False)
     try:
         line.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # such as a file name that is not UTF-8
-        return json.dumps(value)
+        return json_text(value)
     return line
 
 

@@ -1,7 +1,6 @@
 """Verb ``train``: train a classifier on a folder of photos."""
 
 import argparse
-import json
 import shlex
 import sys
 
@@ -10,6 +9,7 @@ from mobilenetv2.cli.parser import DATA_HELP, MODEL_HELP, Parser
 from mobilenetv2.errors import Stopped
 from mobilenetv2.process import prepare_process
 from mobilenetv2.progress import say
+from mobilenetv2.text import json_text
 
 EXAMPLES = """\
   mobilenetv2 train digits
@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"stopped; continue with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if arguments.json:
-        print(json.dumps(run.to_dict()))
+        print(json_text(run.to_dict()))
     else:
         shown = (line for line in run.summary.splitlines() if not line.startswith("!["))
         print("\n".join(shown).strip())

@@ -1,7 +1,6 @@
 """Verb ``weights``: list, fetch and import published checkpoints, and export weights."""
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from mobilenetv2.cli.main import table
 from mobilenetv2.cli.parser import DIALECTS, Parser, add_examples, add_page, size
 from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.progress import say
+from mobilenetv2.text import json_text
 
 if TYPE_CHECKING:
     from mobilenetv2.hub.catalogue import Checkpoint
@@ -63,7 +63,7 @@ def list_published(arguments: argparse.Namespace) -> None:
     entries = list_checkpoints(arguments.dialect, arguments.width, arguments.sort or "name")
     here = {entry.name for entry in entries if models.is_cached(entry)}
     if arguments.json:
-        print(json.dumps([{**one.to_dict(), "cached": one.name in here} for one in entries]))
+        print(json_text([{**one.to_dict(), "cached": one.name in here} for one in entries]))
     else:
         show_list(entries, here)
 
@@ -127,7 +127,7 @@ def fetch(arguments: argparse.Namespace) -> None:
 
     fetched = models.fetch(arguments.name)
     if arguments.json:
-        print(json.dumps(fetched.to_dict()))
+        print(json_text(fetched.to_dict()))
         return
     print(f"{'path':8} {fetched.path}")
     print(f"{'sha-256':8} {fetched.sha256}")
@@ -209,7 +209,7 @@ def import_file(arguments: argparse.Namespace) -> None:
         overwrite=arguments.overwrite,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps({"model": arguments.out, **imported.to_dict()}))
+        print(json_text({"model": arguments.out, **imported.to_dict()}))
     else:
         show_imported(imported, Path(arguments.out))
 
@@ -272,7 +272,7 @@ def export_file(arguments: argparse.Namespace) -> None:
     for note in made.notes:
         say(f"note: {note}")
     if arguments.json:
-        print(json.dumps(made.to_dict()))
+        print(json_text(made.to_dict()))
         return
     for path in made.paths:
         print(path)

@@ -73,13 +73,13 @@ def difference(found: "Graph", config: ModelConfig) -> str:
     if found.opset not in OPSETS:
         return f"opset {found.opset}"
     if LOGITS not in found.outputs:
-        return f"no output {LOGITS}, only {', '.join(found.outputs)}"
+        return f"no output {LOGITS}, only {', '.join(map(str, found.outputs))}"
     try:
         # 'weights export' leaves every BatchNorm in.
         folded = all(node.kind != "BatchNormalization" for node in found.nodes)
         graph = _as_stored(lower_shapes(config, folded), found)
     except (KeyError, SpecError):
-        return f"outputs {', '.join(found.outputs)}"
+        return f"outputs {', '.join(map(str, found.outputs))}"
     half = any(node.attributes.get("to") == FLOAT16 for node in found.nodes)
     expected = outline(graph, half)
     if len(found.nodes) != len(expected.nodes):
@@ -91,7 +91,7 @@ def difference(found: "Graph", config: ModelConfig) -> str:
             for key, value in wanted.attributes.items()
         }
         if given != (wanted.kind, wanted.inputs, (wanted.output,), attributes):
-            return f"an operator {node.kind} ({', '.join(node.outputs)}) that is not its own"
+            return f"an operator {node.kind} ({', '.join(map(str, node.outputs))}) that is not its own"
     for name, values in expected.constants.items():
         stored = found.constants.get(name)
         if stored is None or not _alike(stored, values, exact=name not in expected.weights):

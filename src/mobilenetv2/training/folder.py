@@ -26,7 +26,7 @@ from mobilenetv2.files import recover, sweep, write_atomically
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import escaped
+from mobilenetv2.text import escaped, json_text
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import parse_recipe, recipe_toml
 from mobilenetv2.training.steps import State, TrainedEdition
@@ -140,7 +140,7 @@ class RunFolder:
         try:
             write_atomically(self.recipe, recipe_toml(recipe))
             write_atomically(self.split, _csv(("split", "class", "photo"), rows))
-            write_atomically(self.start, json.dumps(started, indent=2) + "\n")
+            write_atomically(self.start, json_text(started, indent=2) + "\n")
         except BaseException:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
