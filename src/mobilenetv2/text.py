@@ -103,7 +103,7 @@ def json_text(value: object, **how: Any) -> str:
 
     Args:
         value: plain values.
-        how: options of :func:`json.dumps`.
+        how: options of ``json.dumps``.
     """
     return json.dumps(_without_gaps(value), allow_nan=False, **how)
 

@@ -78,10 +78,12 @@ def difference(found: "Graph", config: ModelConfig) -> str:
         # 'weights export' leaves every BatchNorm in.
         folded = all(node.kind != "BatchNormalization" for node in found.nodes)
         graph = _as_stored(lower_shapes(config, folded), found)
+        half = any(node.attributes.get("to") == FLOAT16 for node in found.nodes)
+        expected = outline(graph, half)
+    except (IndexError, OverflowError):  # of a scale without a value, or a zero point above 255
+        return "a quantisation that is not its own"
     except (KeyError, SpecError):
         return f"outputs {', '.join(map(str, found.outputs))}"
-    half = any(node.attributes.get("to") == FLOAT16 for node in found.nodes)
-    expected = outline(graph, half)
     if len(found.nodes) != len(expected.nodes):
         return f"{len(found.nodes)} operators, not {len(expected.nodes)}"
     for node, wanted in zip(found.nodes, expected.nodes, strict=True):
@@ -91,7 +93,9 @@ def difference(found: "Graph", config: ModelConfig) -> str:
             for key, value in wanted.attributes.items()
         }
         if given != (wanted.kind, wanted.inputs, (wanted.output,), attributes):
-            return f"an operator {node.kind} ({', '.join(map(str, node.outputs))}) that is not its own"
+            return (
+                f"an operator {node.kind} ({', '.join(map(str, node.outputs))}) that is not its own"
+            )
     for name, values in expected.constants.items():
         stored = found.constants.get(name)
         if stored is None or not _alike(stored, values, exact=name not in expected.weights):
