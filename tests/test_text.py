@@ -59,7 +59,7 @@ HOSTILE = [
 def test_a_line_has_only_characters_that_are_seen(letter: str) -> None:
     assert text.line(f"a{letter}b") == text.message(f"a{letter}b") == "a\ufffdb"
     assert letter in "\n\t" or text.visible(f"a{letter}b") == "a\ufffdb"
-    shown = text.escaped_json(json.dumps({letter: letter}, ensure_ascii=False))
+    shown = text.json_text({letter: letter}, ensure_ascii=False)
     assert letter not in shown and json.loads(shown) == {letter: letter}
 
 
@@ -165,3 +165,9 @@ def test_every_name_is_read_back(name: str) -> None:
         given_name = name
     text.escaped(given_name).encode("utf-8")
     assert text.unescaped(text.escaped(given_name)) == given_name
+
+
+def test_json_has_neither_nan_nor_infinity() -> None:
+    given = {"a": [1.5, math.nan, {"b": (math.inf, "NaN", None, 2)}]}
+    assert text.json_text(given) == '{"a": [1.5, null, {"b": [null, "NaN", null, 2]}]}'
+    assert text.json_text({"é": -math.inf}, ensure_ascii=False, indent=1) == '{\n "é": null\n}'

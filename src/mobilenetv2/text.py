@@ -1,9 +1,11 @@
 """Numbers and names as text for people, and numbers for JSON."""
 
+import json
 import math
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 SHOWN = 5
 """Maximum number of names that a sentence quotes."""
@@ -79,20 +81,6 @@ def visible(text: str) -> str:
 
 def _replaced(character: str) -> str:
     return character if character in "\n\t" else "\ufffd"
-
-
-def escaped_json(dumped: str) -> str:
-    """Return JSON, made with non-ASCII letters, that every file and terminal can take.
-
-    What a terminal would obey has JSON's own escapes. Unpaired surrogates, which are no text, are
-    written as :func:`escaped` writes them.
-    """
-    import json
-
-    def written(found: re.Match[str]) -> str:
-        return found[0] if found[0] == "\n" else json.dumps(encodable(found[0]))[1:-1]
-
-    return re.sub(_UNSAFE, written, dumped)
 
 
 def line(text: str, most: int = LONGEST_LINE) -> str:
@@ -228,6 +216,31 @@ def first_line(error: object) -> str:
 def finite(value: float) -> float | None:
     """Return a number for JSON: None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None
+
+
+def json_text(value: object, **how: Any) -> str:
+    """Return a value as JSON that every file and terminal can take.
+
+    NaN and infinity, which JSON does not have, become null. What a terminal would obey has JSON's
+    own escapes. Unpaired surrogates, which are no text, are written as :func:`escaped` writes them.
+
+    Args:
+        value: plain values.
+        how: options of ``json.dumps``.
+    """
+    return re.sub(_UNSAFE, _escaped, json.dumps(_without_gaps(value), allow_nan=False, **how))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0] == "\n" else json.dumps(encodable(found[0]))[1:-1]
+
+
+def _without_gaps(value: object) -> object:
+    if isinstance(value, float):
+        return finite(value)
+    if isinstance(value, dict):
+        return {key: _without_gaps(one) for key, one in value.items()}
+    return [*map(_without_gaps, value)] if isinstance(value, list | tuple) else value
 
 
 def plain(record: object, *names: str) -> dict[str, object]:

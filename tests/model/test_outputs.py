@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mobilenetv2.errors import SpecError
+from mobilenetv2.errors import OutputError, SpecError
 from mobilenetv2.model.initialisation import with_classes
 from mobilenetv2.model.outputs import (
     answering_classes,
@@ -13,6 +13,7 @@ from mobilenetv2.model.outputs import (
     logits_of,
     probabilities,
     require_answers,
+    require_probabilities,
     sigmoid,
     softmax,
 )
@@ -93,3 +94,19 @@ def test_a_classifier_that_was_never_trained_has_no_answers() -> None:
     with pytest.raises(SpecError, match=r"^body: .*'features.pth'.*weights='body'.*features=True"):
         require_answers(dataclasses.replace(config, origin=origin), "body")
     require_answers(with_classes(dataclasses.replace(config, origin=origin), 3), "body")
+
+
+def test_probabilities_lie_between_0_and_1_and_those_of_a_softmax_sum_to_1() -> None:
+    good = np.array([[0.25, 0.75], [1.0, 0.0]], np.float32)
+    assert require_probabilities(good, "softmax", "m.tflite") is good
+    require_probabilities(np.array([[0.9, 0.8]]), "sigmoid", "m.tflite")
+    require_probabilities(np.zeros((0, 3)), "softmax", "m.tflite")
+    rounded = np.round(softmax(np.random.default_rng(0).normal(size=(9, 500))) * 256) / 256
+    require_probabilities(rounded, "softmax", "m.tflite")  # as integers of 8 bits
+    cases: list[tuple[list[list[float]], Outputs]] = [
+        ([[0.9, 0.8]], "softmax"), ([[1.5, -0.5]], "softmax"), ([[0.5, 1.2]], "sigmoid"),
+        ([[-0.2]], "logit"), ([[np.nan, 1.0]], "softmax"), ([[0.0, 0.0]], "softmax"),
+    ]  # fmt: skip
+    for bad, kind in cases:
+        with pytest.raises(OutputError, match=r"m\.tflite: its outputs are no"):
+            require_probabilities(np.array(bad), kind, "m.tflite")

@@ -1,7 +1,6 @@
 """Audit of labelled photos before training: all problems in one record."""
 
 import errno
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
@@ -25,7 +24,7 @@ from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.loading import load_model
-from mobilenetv2.text import counted, visible
+from mobilenetv2.text import counted, json_text, visible
 
 PAGE, FIGURES = "audit.html", "audit.json"
 
@@ -118,7 +117,7 @@ class Audit:
         place = Path(folder)
         require_place(place)
         with atomic_folder(place) as made:
-            write_atomically(made / FIGURES, json.dumps(self.to_dict(), indent=1) + "\n")
+            write_atomically(made / FIGURES, json_text(self.to_dict(), indent=1) + "\n")
             write_atomically(made / PAGE, audit_html(self.inspection, self.issues, self._dataset))
         say(f"audit: {visible(str(place / PAGE))}")
 

@@ -1,6 +1,5 @@
 """Benchmark of a model: speed, accuracy, size and memory by runtime and precision."""
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from mobilenetv2.runtime.predictor import is_exported, load_any_artifact, requir
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import Resize
-from mobilenetv2.text import counted, several
+from mobilenetv2.text import counted, json_text, several
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
 TIMED = "the runtime's answer to pictures that are prepared already, in turns"
@@ -129,7 +128,7 @@ class Benchmark:
             f"{self.model} on {self.photos_from}\n{self.machine['processor']}, "
             f"{self.threads} threads"
         )
-        record = json.dumps(self.to_dict(every=True), indent=1) + "\n"
+        record = json_text(self.to_dict(every=True), indent=1) + "\n"
         with hold(place, inside=True, wait=True):
             write_atomically(place / REPORT, record)
             draw(self.rows, self.batches[0], title, place / PICTURE)

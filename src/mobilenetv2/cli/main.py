@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import importlib
-import json
 import os
 import shlex
 import sys
@@ -14,7 +13,7 @@ from mobilenetv2.cli.parser import make_parser, unquoted
 from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages, disk_sentence
 from mobilenetv2.progress import say
 from mobilenetv2.streams import prepare_streams
-from mobilenetv2.text import escaped_json, line, listed, message
+from mobilenetv2.text import json_text, line, listed, message
 
 MISTAKE, PARTLY_FAILED, INTERRUPTED = 2, 1, 130
 """Exit statuses: wrong use, partial failure, Ctrl-C."""
@@ -117,11 +116,11 @@ def choose_model(arguments: argparse.Namespace) -> Callable[[], None]:
 
 def json_line(value: object) -> str:
     """Return one line of JSON, with non-ASCII letters if stdout can encode them."""
-    dumped = escaped_json(json.dumps(value, ensure_ascii=False))
+    dumped = json_text(value, ensure_ascii=False)
     try:
         dumped.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
-        return json.dumps(value)
+        return json_text(value)
     return dumped
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import PARTLY_FAILED, table
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
 from mobilenetv2.cli.parser import Parser, size
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
         photos=arguments.photos, tolerance=arguments.tolerance,
     )  # fmt: skip
     if arguments.json:
-        print(json.dumps(found.to_dict(), allow_nan=False))
+        print(json_line(found.to_dict()))
     else:
         show(found)
     return 0 if found.passed else PARTLY_FAILED

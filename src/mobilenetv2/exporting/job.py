@@ -6,7 +6,6 @@ inside the file, or in ``OUT.json`` beside it.
 """
 
 import importlib
-import json
 import os
 import platform
 import shutil
@@ -38,7 +37,7 @@ from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import escaped_json, first_line
+from mobilenetv2.text import first_line, json_text
 
 STEM = "model"
 RECORD = ".comparison.json"
@@ -265,7 +264,7 @@ def make_file(maker: Maker[V], request: Request) -> Outcome[V]:
                     **maker.facts(request),
                     **verdict.to_dict(),
                 }
-                text = escaped_json(json.dumps(record, indent=1, ensure_ascii=False)) + "\n"
+                text = json_text(record, indent=1, ensure_ascii=False) + "\n"
                 (folder / f"{out.name}{RECORD}").write_text(text, "utf-8")
                 put_in_place(folder, out)
     except (

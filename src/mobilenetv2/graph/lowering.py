@@ -20,7 +20,7 @@ from mobilenetv2.graph.graph import (
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.spec.blocks import Block, Convolution, resolve
-from mobilenetv2.spec.names import BATCH_NORM
+from mobilenetv2.spec.names import BATCH_NORM, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
 
@@ -49,18 +49,23 @@ def lower_folded(config: ModelConfig, folded: Folded) -> Graph:
     return _Lowering(config, {name: (*pair, None) for name, pair in folded.items()}).graph()
 
 
-def lower_shapes(config: ModelConfig) -> Graph:
-    """Return the folded graph of a config alone; its weights are zeros that take no memory."""
-    network, nothing = resolve(config.spec), np.float32(0)
-    shapes: dict[str, tuple[int, ...]] = {
+def lower_shapes(config: ModelConfig, folded: bool = True) -> Graph:
+    """Return the graph of weights that are all 0 and take no memory, for its shapes."""
+    nothing = np.float32(0)
+    if not folded:
+        shapes = parameter_shapes(config.spec)
+        arrays = {name: np.broadcast_to(nothing, shape) for name, shape in shapes.items()}
+        return _Lowering(config, _unfolded(config.spec, arrays)).graph()
+    network = resolve(config.spec)
+    sides: dict[str, tuple[int, ...]] = {
         **{layer.name: layer.weight_shape for layer in network.convolutions},
         **{layer.name: layer.weight_shape for layer in network.linears},
     }
-    folded = {
+    zeros = {
         name: (np.broadcast_to(nothing, shape), np.broadcast_to(nothing, shape[:1]))
-        for name, shape in shapes.items()
+        for name, shape in sides.items()
     }
-    return lower_folded(config, folded)
+    return lower_folded(config, zeros)
 
 
 Parameters = dict[str, tuple[NDArray, NDArray | None, BatchNorm | None]]

@@ -98,6 +98,30 @@ def require_finite(values: NDArray, where: str) -> NDArray:
     return values
 
 
+def require_probabilities(values: NDArray, outputs: Outputs, where: str) -> NDArray:
+    """Return a network's probabilities unchanged.
+
+    Args:
+        values: what a network with probabilities gives, as in :func:`logits_of`.
+        outputs: meaning of the network's logits.
+        where: name of the model, for the message.
+
+    Raises:
+        OutputError: a value is not finite, or no probability, or those of a softmax do not sum
+            to 1; integers of 8 bits round each by up to 1/512.
+    """
+    require_finite(values, where)
+    rounding = 1 / 100
+    outside = values.size and (values.min() < -rounding or values.max() > 1 + rounding)
+    off = np.abs(values.sum(-1) - 1) if outputs == "softmax" else np.zeros(1)
+    if outside or (off > rounding + values.shape[-1] / 512).any():
+        raise OutputError(
+            f"{where}: its outputs are no probabilities (from {values.min():.3g} to "
+            f"{values.max():.3g}); it was changed or damaged"
+        )
+    return values
+
+
 def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None) -> list[int]:
     """Return the indices of the classes that answer for one image, the most probable first.
 

@@ -1,7 +1,6 @@
 """Sensitivity of each layer: only that layer is quantised, and the logits are compared."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from mobilenetv2.quantization.scheme import Scheme
 from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.text import finite
+from mobilenetv2.text import finite, json_text
 
 RED = "#c0392b"
 WORST = 5
@@ -118,7 +117,7 @@ def save(rows: Sequence[Sensitivity], folder: Path) -> None:
         for row in rows
     ]  # fmt: skip
     draw(rows, folder / "sensitivity.png")
-    write_atomically(folder / "sensitivity.json", json.dumps(records, indent=1) + "\n")
+    write_atomically(folder / "sensitivity.json", json_text(records, indent=1) + "\n")
 
 
 def draw(rows: Sequence[Sensitivity], path: Path) -> None:

@@ -25,7 +25,7 @@ from mobilenetv2.formats import BY_ENDING, FORMATS
 from mobilenetv2.graph.litert import CONFIG
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.images.preprocess import engine_input
-from mobilenetv2.model.outputs import logits_of
+from mobilenetv2.model.outputs import logits_of, require_probabilities
 from mobilenetv2.runtime.assumptions import (
     Sample,
     choose_labels,
@@ -237,7 +237,9 @@ class ForeignEngine(Engine):
         found = _vectors(self._run(_fed(x, self.config)), len(x), self._artifact)
         if not self.config.probabilities:
             return found
-        return np.asarray(logits_of(found, self.config.outputs), np.float32)
+        outputs = self.config.outputs
+        found = require_probabilities(found, outputs, self._artifact.where)
+        return np.asarray(logits_of(found, outputs), np.float32)
 
 
 def create_engine(artifact: ForeignArtifact, name: str, threads: int | None) -> ForeignEngine:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import struct
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from mobilenetv2.graph.graph import (
 from mobilenetv2.graph.litert import CONFIG, SIGNED, outline
 from mobilenetv2.graph.lowering import lower_shapes
 from mobilenetv2.model import seal
-from mobilenetv2.model.outputs import logits_of
+from mobilenetv2.model.outputs import logits_of, require_probabilities
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.engine import (
     Artifact,
@@ -95,10 +96,13 @@ def difference(data: bytes, found: "Graph", config: ModelConfig) -> str:
     }
     operations = tuple(_layer_as_stored(op, named) for op in graph.operations)
     half = any(tensor.dtype == "float16" for tensor in found.tensors)
-    body, learned = outline(
-        graph.replace(tensors=tensors, operations=operations), half,
-        unsigned and not pictures, PROBABILITIES in ends,
-    )  # fmt: skip
+    try:
+        body, learned = outline(
+            graph.replace(tensors=tensors, operations=operations), half,
+            unsigned and not pictures, PROBABILITIES in ends,
+        )  # fmt: skip
+    except (OverflowError, struct.error):  # of a zero point
+        return "a quantisation that is not its own"
     here, wanted = structure(data), structure(body)
     if len(here.operators) != len(wanted.operators) or len(here.tensors) != len(wanted.tensors):
         return f"{len(here.operators)} operators, not {len(wanted.operators)}"
@@ -170,7 +174,8 @@ class LiteRt(Engine):
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
         if output == LOGITS and LOGITS not in self._ends:
-            found = logits_of(self.compute(x, "probabilities"), self.kind)
+            given = self.compute(x, "probabilities")
+            found = logits_of(require_probabilities(given, self.kind, self.where), self.kind)
             return np.asarray(found, np.float32)
         found = self.answer(x if self.takes_pictures else x.transpose(0, 2, 3, 1), output)
         return found.transpose(0, 3, 1, 2) if output == "map" else found

@@ -103,7 +103,8 @@ def take_figures(run: Run) -> Result:
         for part, metrics in run.figures.items()
         for figure in ("top1", "top5", "loss", "images")
     }
-    run.config = dataclasses.replace(config, metrics=measured)
+    known = {name: value for name, value in measured.items() if math.isfinite(value)}
+    run.config = dataclasses.replace(config, metrics=known)
     store.save(run.best, run.config, arrays)
     return Result.of(str(run.best), run.job.data, splits.held_out, run.config, predictions)
 

@@ -4,7 +4,6 @@ Every file is written atomically, so that a run that is killed at any moment can
 process at a time has a run: it holds the folder's lock from before the first photo is read.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,7 +21,7 @@ from mobilenetv2.locks import INSIDE, hold
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import shown
-from mobilenetv2.text import csv_text, escaped, quoted
+from mobilenetv2.text import csv_text, escaped, json_text, quoted
 from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint, Row, damaged
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import recipe_toml
@@ -130,7 +129,7 @@ class RunFolder:
         try:
             write_atomically(self.recipe, recipe_toml(recipe))
             write_atomically(self.split, csv_text(("split", "class", "photo"), rows))
-            write_atomically(self.start, json.dumps(started, indent=2) + "\n")
+            write_atomically(self.start, json_text(started, indent=2) + "\n")
         except BaseException:
             with suppress(OSError):  # report the first error, not this one
                 self.clear()

@@ -18,6 +18,8 @@ from mobilenetv2.checkpoints.containers import bounds
 from mobilenetv2.errors import WeightsError
 
 IDENTIFIER = b"TFL3"
+ABSENT = -1
+"""Index of an optional input that is left out."""
 
 DTYPES = {0: "<f4", 1: "<f2", 2: "<i4", 3: "u1", 4: "<i8", 9: "i1"}
 """NumPy's type by the schema's TensorType, for the types that such networks have."""
@@ -110,11 +112,13 @@ def _graph(data: bytes) -> Graph:
             raise ValueError("its constants are larger than the file")
         tensors.append(_tensor(tensor, buffer))
     operators = [_operator(o, codes) for o in _entries(graph.OperatorsLength(), graph.Operators)]
+    inputs, outputs = _indices(graph.InputsAsNumpy()), _indices(graph.OutputsAsNumpy())
+    used = {*inputs, *outputs}.union(*(one.outputs for one in operators))
+    taken = {at for one in operators for at in one.inputs if at != ABSENT}
+    if not (used | taken).issubset(range(len(tensors))):
+        raise ValueError("it names a tensor that it does not have")
     tensors, operators = _without_casts(tensors, operators)
-    return Graph(
-        tuple(tensors), tuple(operators),
-        _indices(graph.InputsAsNumpy()), _indices(graph.OutputsAsNumpy()),
-    )  # fmt: skip
+    return Graph(tuple(tensors), tuple(operators), inputs, outputs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The report of an evaluation: one HTML page, and a folder with page, plots and JSON."""
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,7 +34,7 @@ from mobilenetv2.files import write_atomically
 from mobilenetv2.images.display import SMALL, data_url
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
-from mobilenetv2.text import line, listed, percent
+from mobilenetv2.text import json_text, line, listed, percent
 
 Maps = Callable[[NDArray], NDArray]
 """Function from images of the network's size, uint8 (batch, height, width, channels), to the last
@@ -269,11 +268,11 @@ def figures_json(figures: Mapping[str, object]) -> str:
     lines = []
     for key, value in figures.items():
         if key == MATRIX and isinstance(value, list):
-            rows = ",\n  ".join(json.dumps(row, separators=(",", ":")) for row in value)
+            rows = ",\n  ".join(json_text(row, separators=(",", ":")) for row in value)
             text = f"[\n  {rows}\n ]"
         else:
-            text = json.dumps(value, indent=1).replace("\n", "\n ")
-        lines.append(f" {json.dumps(key)}: {text}")
+            text = json_text(value, indent=1).replace("\n", "\n ")
+        lines.append(f" {json_text(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
