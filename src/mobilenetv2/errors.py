@@ -89,6 +89,9 @@ class Stopped(KeyboardInterrupt):
             f"{argument('output', self.folder)} and {argument('resume', True)}"
         )
 
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (self.folder,)  # its text is not its argument
+
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook shows: one line, for nothing went wrong."""
         return [f"Stopped: {self}"]

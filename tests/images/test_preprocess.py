@@ -169,3 +169,10 @@ def test_without_a_resize_the_centre_is_cut_out_and_a_smaller_picture_is_an_erro
     for height, width in ((19, 30), (20, 29)):
         with pytest.raises(ImageError, match=rf"p\.jpg: {width} x {height} .* 30 x 20.*enlarge"):
             preprocess(places(height, width), record, "p.jpg")
+
+
+def test_a_long_strip_is_refused_before_it_is_widened() -> None:
+    strip = Image.new("RGB", (4, 200_000))
+    record = Preprocessing(size=(224, 224), resize=(224, 224), fit="stretch")
+    with pytest.raises(ImageError, match=r"strip\.png: .*too long and narrow"):
+        preprocess(strip, record, "strip.png")

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,9 @@ MNN_PROGRAM = "import json, sys, _tools; _tools.mnnconvert(json.loads(sys.stdin.
 GIVEN = "model.onnx"
 """Name of the converter's input file, in the folder where it works."""
 SECONDS = 600
+MNN_NAME = 11
+"""Place of a random identifier, ``mnn_uuid``, among the fields of an MNN file."""
+MNN_NAME_LENGTH = 36
 
 
 def write_mnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
@@ -44,7 +48,27 @@ def write_mnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) 
         "MNN", [sys.executable, "-P", "-c", MNN_PROGRAM], write_onnx(graph, as_convolutions=True),
         ["model.mnn"], json.dumps(arguments).encode(),
     )  # fmt: skip
+    body = _named_by_contents(body)
     out.write_bytes(body + seal.digest(body).encode())
+
+
+def _named_by_contents(body: bytes) -> bytes:
+    """Return an MNN file whose identifier, a random one, follows from all other bytes instead.
+
+    So the same network gives the same file.
+    """
+    (table,) = struct.unpack_from("<I", body)
+    (back,) = struct.unpack_from("<i", body, table)
+    size, *offsets = struct.unpack_from(f"<{2 + MNN_NAME + 1}H", body, table - back)
+    if size <= 2 * (1 + MNN_NAME) or not offsets[-1]:
+        return body  # this version writes none
+    at = table + offsets[-1]
+    at += struct.unpack_from("<I", body, at)[0]
+    (length,) = struct.unpack_from("<I", body, at)
+    if length != MNN_NAME_LENGTH:
+        return body
+    rest = body[: at + 4], body[at + 4 + length :]
+    return rest[0] + seal.digest(*rest)[:length].encode() + rest[1]
 
 
 def write_ncnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:

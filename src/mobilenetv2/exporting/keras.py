@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from mobilenetv2.runtime.keras import CONFIG
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 
+METADATA, NEVER = "metadata.json", "1980-01-01@00:00:00"
+
 
 def write_keras(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Write a trainable model from normalised images to logits.
@@ -39,7 +42,19 @@ def write_keras(config: ModelConfig, arrays: Arrays, out: Path, options: Options
     # On every backend saving and loading import TensorFlow, where there is one.
     with suppress_native_output():
         network.save(out)
-    out.write_bytes(sealed(out.read_bytes(), config.to_json()))
+    out.write_bytes(sealed(_undated(out.read_bytes()), config.to_json()))
+
+
+def _undated(archive: bytes) -> bytes:
+    """Return Keras's archive without the time at which it was written, in entries and metadata."""
+    memory = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as given, zipfile.ZipFile(memory, "w") as made:
+        for name in sorted(given.namelist()):
+            data = given.read(name)
+            if name == METADATA:
+                data = json.dumps(json.loads(data) | {"date_saved": NEVER}).encode()
+            made.writestr(zipfile.ZipInfo(name), data)
+    return memory.getvalue()
 
 
 def sealed(archive: bytes, config: str) -> bytes:

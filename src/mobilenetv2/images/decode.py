@@ -69,10 +69,10 @@ class Limits:
     memory: int = memory.MOST
     """Maximum number of bytes that reading and resizing the photo takes.
 
-    In pixels: 125 million for JPEG, PNG, BMP, TGA and uncompressed TIFF in colour, enough for
-    108-megapixel phones; 73 million if its EXIF orientation turns it; 63 million with
+    In pixels: 122 million for JPEG, PNG, BMP, TGA and uncompressed TIFF in colour, enough for
+    108-megapixel phones; 73 million if its EXIF orientation turns it; 62 million with
     transparency, CMYK or compressed TIFF; 52 million for a progressive JPEG; 32 million for WebP
-    (26 with transparency), 28 for AVIF and HEIC (20), and 20 for JPEG 2000.
+    (25 with transparency), 28 for AVIF (19), 26 for HEIC, and 22 for JPEG 2000.
     """
     side: int = 4
     """Minimum of height and width in pixels."""

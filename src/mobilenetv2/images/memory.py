@@ -5,7 +5,9 @@ through, and its resizing. A photo that needs more is refused before it is decod
 read at once share the same bound: a thread waits until the others have left enough.
 """
 
+import ctypes
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,8 @@ MOST = 512 * 1024**2
 """Bytes that all photos that are being read may take together."""
 LARGE_FILE = 16 * 1024**2
 """Bytes of a file from which on it is read alone."""
+LARGE_CLAIM = 128 * 1024**2
+"""Bytes of a claim from which on freed memory is returned to the system before the next."""
 PASSES = 2 * 10**9
 """Most pixels that a JPEG may send through its decoder: its own, times the passes over them."""
 
@@ -92,9 +96,19 @@ class Shared:
         held = getattr(self._own, "bytes", 0)
         if held:
             self._own.bytes = 0
+            if held > LARGE_CLAIM:
+                _return_freed()
             with self._changed:
                 self._free += held
                 self._changed.notify_all()
+
+
+def _return_freed() -> None:
+    """Return freed memory to the system: glibc keeps some for each thread that has used it."""
+    if sys.platform.startswith("linux"):
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 SHARED = Shared()
@@ -114,15 +128,17 @@ def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
     stored = _STORED.get(image.mode, 4)
     kept = _DECODERS.get(image.format or "", 0)
     kept += 4 if kept and image.mode == "RGBA" and image.format != "WEBP" else 0
+    band = 0
     steps = [stored + kept, stored + _decoding(image, data)]
     if image.mode != "RGB" or image.has_transparency_data:  # grey levels become bytes in between
         steps.append(stored + kept + _RGB + (image.mode[0] in "IF"))
+        band = _BAND
     if turned:
         steps.append(_RGB + kept + _TURNING)
     resizing = min(_RESIZING * max(image.size), _MOST_RESIZING)
     # libtiff and the decoders of WebP, AVIF and JPEG 2000 copy the file.
     files = len(data) * (1 if image.format in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TGA") else 2)
-    return max(steps) * image.width * image.height + _tile(image) + resizing + files + _BAND
+    return max(steps) * image.width * image.height + _tile(image) + resizing + files + band
 
 
 def needed_if_cut(image: Image.Image, data: bytes) -> int:

@@ -16,10 +16,11 @@ from mobilenetv2.spec.records import Preprocessing
 if TYPE_CHECKING:
     from PIL import Image
 
-LARGEST_RESIZED = 64_000_000
-"""Maximum number of pixels of a resized image.
+LARGEST_RESIZED = 16_000_000
+"""Maximum number of pixels of a resized image, also when only its width is resized yet.
 
-A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000.
+A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000; one that is stretched to
+256 x 256 is 256 x 100,000 at first.
 """
 
 
@@ -45,7 +46,7 @@ def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture
                 f"{record.size[1]} x {record.size[0]}, and its preprocessing does not resize; "
                 "enlarge it first"
             )
-    elif width * height > LARGEST_RESIZED:
+    elif width * max(height, image.height) > LARGEST_RESIZED:
         raise ImageError(
             f"{name}: {image.width} x {image.height} pixels are too long and narrow; crop it first"
         )

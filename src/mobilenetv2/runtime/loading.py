@@ -1,6 +1,8 @@
 """Loading of models for prediction, from every place and for every runtime."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -12,15 +14,16 @@ from mobilenetv2.formats import ENGINES, FORMATS, engines_of
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.engine import Engine, channels_of
+from mobilenetv2.runtime.engine import Artifact, channels_of
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
+    LastingPredictor,
     Predictor,
-    create_engine,
     engine_predictor,
     load_any_artifact,
     load_feature_map,
     require_nothing,
+    start_engine,
 )
 from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.spec.mapping import suggestion
@@ -90,12 +93,12 @@ def load_model(
             config, predict = torch.load_predictor(place, outputs, device, threads)
             used = TORCH
         else:
-            config, engine, used = _load_engine(place, runtime, threads, given)
+            config, start, used = _load_engine(place, runtime, threads, given)
             if isinstance(config, ForeignConfig):
                 tell(config)
             if outputs == "logits":
                 require_answers(config, str(place))
-            predict = engine_predictor(engine, config.preprocessing, outputs)
+            predict = LastingPredictor(partial(start, outputs))
     answer = with_flips(predict) if flips else predict
     return LoadedModel(place, found.name, config, answer, used)
 
@@ -129,11 +132,12 @@ def load_network(
 def with_flips(predict: Predictor) -> Predictor:
     """Return a predictor that averages the outputs for each image and its mirror image."""
 
-    def answer(pictures: NDArray) -> NDArray:
-        mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
-        return np.asarray((predict(pictures) + predict(mirrored)) / 2)
+    return partial(_flipped, predict)
 
-    return answer
+
+def _flipped(predict: Predictor, pictures: NDArray) -> NDArray:
+    mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+    return np.asarray((predict(pictures) + predict(mirrored)) / 2)
 
 
 def _require_known(runtime: str) -> None:
@@ -149,12 +153,17 @@ def tell(config: ForeignConfig) -> None:
 
 def _load_engine(
     place: Path, runtime: str | None, threads: int | None, given: Given
-) -> tuple[AnyConfig, Engine, str]:
-    """Return the config of a model folder or an exported file, its engine and the engine's name."""
+) -> tuple[AnyConfig, Callable[[Output], Predictor], str]:
+    """Return what a model folder or an exported file needs to run, and to be pickled.
+
+    Returns:
+        Its config, the function that starts its engine and returns a predictor, and the engine's
+        name.
+    """
     if not (place.suffix.lower() == EXECUTORCH.ending and place.is_file()):
         artifact = load_any_artifact(place, runtime, given, threads)
         name = runtime or engines_of(artifact.format)[0]
-        return artifact.config, create_engine(artifact, name, threads), name
+        return artifact.config, partial(start_engine, artifact, name, threads), name
     if runtime is not None:
         raise ArtifactError(
             f"{place}: the runtime {runtime} does not run {EXECUTORCH.ending} files; omit runtime"
@@ -163,6 +172,12 @@ def _load_engine(
     from mobilenetv2.runtime import executorch
 
     program = executorch.read_artifact(place)
+    return program.config, partial(_start_executorch, program, threads), EXECUTORCH.name
+
+
+def _start_executorch(program: Artifact, threads: int | None, output: Output) -> Predictor:
+    from mobilenetv2.runtime import executorch
+
     engine = executorch.create_engine(program, threads)
     engine.channels = channels_of(program.config.spec)
-    return program.config, engine, EXECUTORCH.name
+    return engine_predictor(engine, program.config.preprocessing, output)

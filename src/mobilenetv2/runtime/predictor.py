@@ -2,8 +2,11 @@
 
 import dataclasses
 import importlib
+import os
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +53,76 @@ def load_predictor(
     artifact = load_artifact(model, runtime)
     if outputs == "logits":
         require_answers(artifact.config, str(model))
-    engine = create_engine(artifact, runtime, threads)
-    return artifact.config, engine_predictor(engine, artifact.config.preprocessing, outputs)
+    start = partial(start_engine, artifact, runtime, threads, outputs)
+    return artifact.config, LastingPredictor(start)
+
+
+class LastingPredictor:
+    """Predictor that can be pickled, and that starts its engine anew in a forked process.
+
+    An engine's threads do not exist in a forked process, so that most engines would wait for them
+    for ever. A copy that arrives in a process several times, with each task of a pool, starts its
+    engine once.
+
+    Args:
+        start: function that starts an engine and returns its predictor; it can be pickled.
+    """
+
+    def __init__(self, start: Callable[[], Predictor]) -> None:
+        self._start, self._token = start, os.urandom(16)
+        self._run, self._process = start(), os.getpid()
+
+    def __call__(self, pictures: NDArray) -> NDArray:
+        """Return the outputs for uint8 images (batch, height, width, channels)."""
+        if self._process != os.getpid():
+            _LEFT.append(self._run)
+            self._run, self._process = self._start(), os.getpid()
+        return self._run(pictures)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self._token, self._start)
+
+
+_LEFT: list[Predictor] = []
+"""Engines of the process before a fork: their destructors would wait for threads that are gone."""
+_ARRIVED: "OrderedDict[bytes, LastingPredictor]" = OrderedDict()
+_MOST_ARRIVED = 4
+
+
+def _arrived(token: bytes, start: Callable[[], Predictor]) -> LastingPredictor:
+    """Return the predictor that was pickled, or the one that its last copy has become."""
+    found = _ARRIVED.get(token)
+    if found is None:
+        found = _ARRIVED[token] = LastingPredictor(start)
+        found._token = token
+        while len(_ARRIVED) > _MOST_ARRIVED:
+            _ARRIVED.popitem(last=False)
+    return found
+
+
+_UNFORKABLE = ("ncnn", "mnn", "torch")
+"""Runtimes whose pool of threads is the process's own: after a fork they wait for it for ever."""
+_forked = False
+
+
+def _note_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def start_engine(
+    artifact: "Artifact | ForeignArtifact",
+    name: str | None,
+    threads: int | None,
+    output: Output = "logits",
+) -> Predictor:
+    """Start an engine as :func:`create_engine` does, and return its predictor."""
+    engine = create_engine(artifact, name, threads)
+    return engine_predictor(engine, artifact.config.preprocessing, output)
 
 
 def engine_predictor(engine: Engine, record: Preprocessing, output: Output = "logits") -> Predictor:
@@ -241,7 +312,8 @@ def create_engine(
     Args:
         artifact: the artifact.
         name: name of the engine; default: the first that runs the artifact's format.
-        threads: number of threads; default: the engine's own choice.
+        threads: number of threads; default: the engine's own choice. In a forked process, ncnn
+            and MNN always have one.
 
     Raises:
         ArtifactError: the engine is unknown, or cannot run the graph.
@@ -255,6 +327,7 @@ def create_engine(
             f"{' or '.join(known)} does"
         )
     require_threads(threads)
+    threads = usable_threads(name, threads)
     if not isinstance(artifact, Artifact):
         from mobilenetv2.runtime import foreign
 
@@ -272,6 +345,11 @@ def _engine_name(name: str) -> str:
     if name not in ENGINES:
         raise ArtifactError(f"runtime {name!r} is unknown; {suggestion(name, ENGINES)}")
     return name
+
+
+def usable_threads(runtime: str, threads: int | None) -> int | None:
+    """Return the number of threads that a runtime may have: in some forked processes, only one."""
+    return 1 if _forked and runtime in _UNFORKABLE else threads
 
 
 def require_threads(threads: int | None) -> None:

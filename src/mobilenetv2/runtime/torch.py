@@ -1,5 +1,6 @@
 """PyTorch as a runtime of model folders, on any of its devices."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -10,7 +11,13 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers, require_finite
 from mobilenetv2.process import prepare_process
-from mobilenetv2.runtime.predictor import FeatureMap, Predictor, require_threads
+from mobilenetv2.runtime.predictor import (
+    FeatureMap,
+    LastingPredictor,
+    Predictor,
+    require_threads,
+    usable_threads,
+)
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.records import ModelConfig
 
@@ -31,11 +38,25 @@ def load_predictor(
         MobileNetV2Error: PyTorch cannot use the device on this machine.
         MissingExtra: PyTorch is not installed.
     """
-    config, _, network = _network(model, outputs, threads)
+    require_threads(threads)
+    config, arrays = _read(model, outputs)
+    start = partial(_start, config, arrays, str(model), outputs, device, threads)
+    return config, LastingPredictor(start)
+
+
+def _start(
+    config: ModelConfig,
+    arrays: Arrays,
+    where: str,
+    outputs: Output,
+    device: str,
+    threads: int | None,
+) -> Predictor:
+    network = _network(config, arrays, where, threads)
     from mobilenetv2.editions.torch.network import check_device, predictor
 
     predict = predictor(network, check_device(device), outputs)
-    return config, lambda pictures: require_finite(predict(pictures), str(model))
+    return lambda pictures: require_finite(predict(pictures), where)
 
 
 def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
@@ -46,7 +67,9 @@ def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
         ArtifactError: the model is an exported file, or the number of threads is impossible.
         MissingExtra: PyTorch is not installed.
     """
-    config, arrays, network = _network(model, "logits", threads)
+    require_threads(threads)
+    config, arrays = _read(model, "logits")
+    network = _network(config, arrays, str(model), threads)
     from mobilenetv2.editions import torch as edition
     from mobilenetv2.images.preprocess import normalise
 
@@ -62,11 +85,8 @@ def load_feature_map(model: Path, threads: int | None = None) -> FeatureMap:
     return FeatureMap(config, arrays, answer, lambda pictures: answer(pictures)[1])
 
 
-def _network(
-    model: Path, outputs: Output, threads: int | None
-) -> tuple[ModelConfig, Arrays, "MobileNetV2"]:
-    """Return the config, the arrays and the network of a model folder in the PyTorch edition."""
-    require_threads(threads)
+def _read(model: Path, outputs: Output) -> tuple[ModelConfig, Arrays]:
+    """Return the config and the arrays of a model folder, which has the outputs."""
     if model.is_file():
         raise ArtifactError(
             f"{model}: this exported file runs neither with runtime torch nor on other devices "
@@ -75,12 +95,18 @@ def _network(
     config, arrays = store.load(model)
     if outputs == "logits":
         require_answers(config, str(model))
+    return config, arrays
+
+
+def _network(config: ModelConfig, arrays: Arrays, where: str, threads: int | None) -> "MobileNetV2":
+    """Return a model folder's network in the PyTorch edition."""
     prepare_process()
     torch = require("torch")
+    threads = usable_threads("torch", threads)
     if threads is not None:
         torch.set_num_threads(threads)
     from mobilenetv2.editions import torch as edition
 
     network = edition.MobileNetV2(config)
-    edition.load(network, arrays, str(model))
-    return config, arrays, network
+    edition.load(network, arrays, where)
+    return network
