@@ -36,9 +36,14 @@ CHANGES = (
     "replicas=2",
 )  # fmt: skip
 FINE_TUNING = ("epochs=6", "batch_size=8", "precision=float32", "classifier.fit_first=true")
-SCRATCH = ("--weights", "none", *(word for change in CHANGES for word in ("--set", change)))
+SCRATCH = (
+    "--weights",
+    "none",
+    "--find-rate",
+    *(word for change in CHANGES for word in ("--set", change)),
+)
 TUNED = (
-    "--weights", "embedded", "--recipe", "finetune", "--find-rate",
+    "--weights", "embedded", "--recipe", "finetune",
     *(word for change in FINE_TUNING for word in ("--set", change)),
 )  # fmt: skip
 Counts = Counter[str]
@@ -149,7 +154,7 @@ def kill_quantizations(place: Path, kills: int, moment: random.Random) -> Counts
     """Kill quantizations that replace an older file of two formats."""
     counts, data = Counts(), photos(place / "data")
     run = place / "run"
-    undisturbed(begin(data, run, *SCRATCH, "--set", "epochs=2"))
+    undisturbed(begin(data, run, *SCRATCH, "--epochs", "2"))
     given = ("-m", "mobilenetv2", "quantize", "--data", str(data), "--force", "--overwrite")
     written: dict[str, dict[str, bytes]] = {}
     for name, method in (("old", "min-max"), ("new", "mse")):
