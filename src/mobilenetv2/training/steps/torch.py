@@ -9,6 +9,7 @@ a fraction of the time. All epochs use a few random views of each photo, compute
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,7 +27,7 @@ from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluation.predictions import Predictor
-from mobilenetv2.files import TEMPORARY, take_place
+from mobilenetv2.files import TEMPORARY, naming, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import track
 from mobilenetv2.spec.network import Outputs
@@ -312,32 +313,40 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
     Raises:
         RunError: the disk has too little space.
     """
-    if path.is_file():
-        return MapViews(np.load(path, mmap_mode="r"))
     views = min(photos.recipe.cache.views, max(1, photos.recipe.epochs))  # each view is used
     count = len(photos.split)
+    if path.is_file():
+        with suppress(ValueError, EOFError):  # damaged: it is computed again
+            held = np.load(path, mmap_mode="r")
+            if held.dtype == np.float16 and held.shape[:2] == (views, count):
+                return MapViews(held)
     partial = path.with_name(f"{TEMPORARY}{path.name}")
     file: np.memmap | None = None
     try:
-        for place, maps in track(_maps(trainer, photos, views), "maps", views * count, AT_ONCE):
-            if file is None:
-                shape = (views, count, *maps.shape[1:])
-                needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(path.parent).free
-                if needed > free:
-                    raise RunError(
-                        f"{path.parent}: {needed / 1e9:.1f} GB are needed for the feature maps of "
-                        f"{views} views, {free / 1e9:.1f} GB are free; lower cache.views"
-                    )
-                file = open_memmap(partial, "w+", np.float16, shape)
-                reserve(partial)
-            file.reshape(-1, *maps.shape[1:])[place : place + len(maps)] = maps
-        assert file is not None
-        file.flush()
-        del file
-        take_place(partial, path)
+        with naming(path, partial):
+            for place, maps in track(_maps(trainer, photos, views), "maps", views * count, AT_ONCE):
+                if file is None:
+                    shape = (views, count, *maps.shape[1:])
+                    _require_space(shape, path.parent)
+                    file = open_memmap(partial, "w+", np.float16, shape)
+                    reserve(partial)
+                file.reshape(-1, *maps.shape[1:])[place : place + len(maps)] = maps
+            assert file is not None
+            file.flush()
+            del file
+            take_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return MapViews(np.load(path, mmap_mode="r"))
+
+
+def _require_space(shape: tuple[int, ...], folder: Path) -> None:
+    needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise RunError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed for the feature maps of {shape[0]} views, "
+            f"{free / 1e9:.1f} GB are free; lower cache.views"
+        )
 
 
 def reserve(path: Path) -> None:
