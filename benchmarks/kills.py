@@ -39,7 +39,6 @@ FINE_TUNING = ("epochs=6", "batch_size=8", "precision=float32", "classifier.fit_
 SCRATCH = (
     "--weights",
     "none",
-    "--find-rate",
     *(word for change in CHANGES for word in ("--set", change)),
 )
 TUNED = (
