@@ -24,8 +24,9 @@ from pathlib import Path
 
 from mobilenetv2 import __version__
 from mobilenetv2.documents import LARGEST_RECORD, read_table
-from mobilenetv2.errors import WeightsError
+from mobilenetv2.errors import InUse, WeightsError
 from mobilenetv2.files import sha256_of_file, write_atomically
+from mobilenetv2.locks import hold
 from mobilenetv2.progress import say, track
 
 LARGEST = 256 * 1024**2
@@ -116,16 +117,12 @@ def download(
     """
     if target.is_file():  # without a lock, since the cache may be read-only
         return checksum.require(target)
-    from filelock import FileLock, Timeout
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(target.with_name(f"{target.name}.lock"))
-    try:
-        acquired = lock.acquire(timeout=0)
-    except Timeout:
-        say(f"{target.name}: another process is fetching it, waiting")
-        acquired = lock.acquire()
-    with acquired:
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(target))
+        except InUse:
+            say(f"{target.name}: another process is fetching it, waiting")
+            stack.enter_context(hold(target, wait=True))
         if target.is_file():
             return checksum.require(target)
         return _Transfer(url, target, checksum, size_limit, timeout).finish(sleep)

@@ -89,6 +89,14 @@ def test_maps_are_computed_once_and_whole(split: Split, tmp_path: Path) -> None:
     assert maps.shape == (2, len(split), 8, 8, maps.shape[-1]) and maps.dtype == np.float16
     batch = np.stack([photos.view(index, 1) for index in range(min(AT_ONCE, len(split)))])
     assert np.array_equal(maps[1, :AT_ONCE], trainer.early(batch))
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:200], whole[: len(whole) // 2], b"x" * 500):
+        path.write_bytes(damaged)  # computed again
+        assert np.array_equal(first_map(), first)
+        assert path.read_bytes() == whole
+    np.save(path, maps[:, 1:])  # of fewer photos
+    assert np.array_equal(first_map(), first)
+    assert path.read_bytes() == whole
 
 
 def test_a_network_without_so_many_blocks_is_refused() -> None:
@@ -110,8 +118,9 @@ def test_a_disk_without_room_is_an_error_before_anything_is_written_into_maps(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     trainer = make()
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="No space left") as caught:
         trainer.views(photo_views(split, trainer), tmp_path / "maps.npy")
+    assert caught.value.filename == str(tmp_path / "maps.npy")
     assert [*tmp_path.iterdir()] == []
 
 

@@ -8,7 +8,6 @@ a fraction of the time. All epochs use a few random views of each photo, compute
 
 import copy
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,9 +24,9 @@ from torch.nn import functional
 from mobilenetv2.data.batches import Batches, batches, chunked
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
-from mobilenetv2.errors import RecipeError, RunError
+from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluation.predictions import Predictor
-from mobilenetv2.files import TEMPORARY, take_place
+from mobilenetv2.files import TEMPORARY, naming, take_place
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.network import Outputs
@@ -356,22 +355,18 @@ def cached_maps(trainer: CachedFeaturesTrainer, photos: PhotoViews, path: Path) 
     partial = path.with_name(f"{TEMPORARY}{path.name}")
     file: np.memmap | None = None
     try:
-        for place, maps in track(_maps(trainer, photos, views), "maps", views * count, AT_ONCE):
-            if file is None:
-                shape = (views, count, *maps.shape[1:])
-                needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(path.parent).free
-                if needed > free:
-                    raise RunError(
-                        f"{path.parent}: {needed / 1e9:.1f} GB are needed for the feature maps of "
-                        f"{views} views, {free / 1e9:.1f} GB are free; lower cache.views"
-                    )
-                file = open_memmap(partial, "w+", np.float16, shape)
-                reserve(partial)
-            file.reshape(-1, *maps.shape[1:])[place : place + len(maps)] = maps
-        assert file is not None
-        file.flush()
-        del file
-        take_place(partial, path)
+        with naming(path, partial):
+            for place, maps in track(_maps(trainer, photos, views), "maps", views * count, AT_ONCE):
+                if file is None:
+                    shape = (views, count, *maps.shape[1:])
+                    _require_space(shape, path.parent)
+                    file = open_memmap(partial, "w+", np.float16, shape)
+                    reserve(partial)
+                file.reshape(-1, *maps.shape[1:])[place : place + len(maps)] = maps
+            assert file is not None
+            file.flush()
+            del file
+            take_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return MapViews(np.load(path, mmap_mode="r"))
@@ -397,6 +392,15 @@ def _stored_maps(path: Path, views: int, count: int, first: NDArray) -> MapViews
     # Another number of threads, or another machine, rounds in another way.
     near = np.allclose(stored, computed, rtol=0.02, atol=0.02 * float(np.abs(computed).max()))
     return MapViews(found) if near else None
+
+
+def _require_space(shape: tuple[int, ...], folder: Path) -> None:
+    needed, free = 2 * int(np.prod(shape)), shutil.disk_usage(folder).free
+    if needed > free:
+        raise RunError(
+            f"{folder}: {needed / 1e9:.1f} GB are needed for the feature maps of {shape[0]} views, "
+            f"{free / 1e9:.1f} GB are free; lower cache.views"
+        )
 
 
 def reserve(path: Path) -> None:
