@@ -27,7 +27,7 @@ from machine import machine
 from PIL import Image
 
 from mobilenetv2.model import store
-from mobilenetv2.training.folder import Checkpoint
+from mobilenetv2.training.checkpoint import Checkpoint
 
 CHANGES = (
     "network=small", "size=32", "width=0.1", "epochs=60", "batch_size=8", "dropout=0.3",

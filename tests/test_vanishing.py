@@ -8,7 +8,7 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.sources import FolderSource
-from mobilenetv2.training.folder import Checkpoint
+from mobilenetv2.training.checkpoint import Checkpoint
 from mobilenetv2.training.loop import Loop
 
 MODELS = ("best/model.safetensors", "last/model.safetensors", "best/config.json")

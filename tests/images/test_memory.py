@@ -53,7 +53,12 @@ def test_a_thread_never_waits_for_itself() -> None:
             shared.claim(90)  # instead of the 80
             shared.claim(10)
         done = threading.Event()
-        other = threading.Thread(target=lambda: (shared.claim(20), done.set()))
+
+        def claim() -> None:
+            shared.claim(20)
+            done.set()
+
+        other = threading.Thread(target=claim)
         other.start()
         assert not done.wait(0.05)  # the inner block gave nothing back
     assert done.wait(10)

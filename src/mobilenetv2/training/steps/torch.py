@@ -8,6 +8,7 @@ a fraction of the time. All epochs use a few random views of each photo, compute
 
 import copy
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -24,7 +25,7 @@ from torch.nn import functional
 from mobilenetv2.data.batches import Batches, batches, chunked
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
-from mobilenetv2.errors import RecipeError
+from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, naming, take_place
 from mobilenetv2.model.arrays import Arrays
