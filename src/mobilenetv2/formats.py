@@ -107,6 +107,8 @@ class Runtime:
     """True if ``--runtime`` accepts it; otherwise only ``benchmark`` runs it."""
     builds: str = ""
     """Format to which a model folder is converted in memory for it; '' if it runs files only."""
+    forks: bool = True
+    """False if its threads are the process's own: in a forked one it would wait for them."""
 
     @property
     def own(self) -> Format:
@@ -157,7 +159,7 @@ FORMATS: dict[str, Format] = {
         ),
         Format(
             "executorch", "ExecuTorch", ".pte", "PyTorch on devices, with XNNPACK",
-            "Android, iOS, embedded Linux", ("torch", "executorch"),
+            "Android, iOS, embedded Linux", ("torch", "executorch"), readable=True,
         ),
         Format(
             "coreml", "Core ML", ".mlpackage", "Apple's runtime: CPU, GPU and Neural Engine",
@@ -183,9 +185,9 @@ RUNTIMES: dict[str, Runtime] = {
         Runtime("onnxruntime", ("onnx",), builds="onnx"),
         Runtime("openvino", ("onnx", "openvino"), builds="onnx"),
         Runtime("litert", ("litert",), builds="litert"),
-        Runtime("ncnn", ("ncnn",)),
-        Runtime("mnn", ("mnn",)),
-        Runtime("executorch", ("executorch",), engine=False),
+        Runtime("ncnn", ("ncnn",), forks=False),
+        Runtime("mnn", ("mnn",), forks=False),
+        Runtime("executorch", ("executorch",)),
         Runtime("pt2", ("pt2",), engine=False),
         Runtime("savedmodel", ("savedmodel",), engine=False),
         Runtime("keras", ("keras",), engine=False),

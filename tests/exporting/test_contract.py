@@ -1,11 +1,9 @@
 """What every export format keeps: its file is the network, says its config, and is old or new.
 
-``test_executorch`` runs this file once more for ExecuTorch, in a process of its own. What is
-particular to one format is in its own module.
+What is particular to one format is in its own module.
 """
 
 import dataclasses
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +47,6 @@ SPECS = {
     "grey": short(published("small", input_channels=1, **TINY)),
 }
 SPEC = SPECS["grey"]
-ALONE = "executorch"
-"""After other runtimes in one process its runtime aborts."""
-ONLY = os.environ.get("MOBILENETV2_TEST_FORMAT")
-NAMES = [ONLY] if ONLY else [name for name in FORMATS if name != ALONE]
 SLOW = ("coreml", "executorch", "pt2")
 """Formats that take seconds to import or to trace."""
 UNSEALED = ("savedmodel", "pt2")
@@ -67,7 +61,7 @@ def marked(name: str, *values: Any) -> Any:
     return pytest.param(name, *values, marks=marks, id=" ".join([name, *map(str, values)]))
 
 
-every_format = pytest.mark.parametrize("name", [marked(name) for name in NAMES])
+every_format = pytest.mark.parametrize("name", [marked(name) for name in FORMATS])
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +86,7 @@ def reference(spec: NetworkSpec) -> Reference:
     ("name", "precision", "spec"),
     [
         marked(n, p, s)
-        for n in NAMES
+        for n in FORMATS
         for p in FORMATS[n].precisions
         for s in (SPECS if p == "float32" else ("same, odd", "grey"))
     ],
@@ -113,7 +107,7 @@ def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: P
 
 
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("name", [marked(name) for name in NAMES if FORMATS[name].readable])
+@pytest.mark.parametrize("name", [marked(name) for name in FORMATS if FORMATS[name].readable])
 def test_a_file_of_any_head_is_read_back(name: str, head: str, tmp_path: Path) -> None:
     expected = reference(spec := with_head(head))
     artifact = load_artifact(write(tmp_path, name, spec))
@@ -126,7 +120,7 @@ def test_a_file_of_any_head_is_read_back(name: str, head: str, tmp_path: Path) -
     ("name", "options"),
     [
         marked(n, o)
-        for n in NAMES
+        for n in FORMATS
         for o in (
             {"pictures": True},
             {"batch": 2},
@@ -151,7 +145,7 @@ def test_pictures_and_a_fixed_batch(name: str, options: dict[str, Any], tmp_path
     ("name", "precision"),
     [
         marked(n, p)
-        for n in NAMES
+        for n in FORMATS
         for p in FORMATS[n].precisions
         if "any_size" in FORMATS[n].options
     ],
@@ -173,7 +167,7 @@ def test_pictures_of_any_size(name: str, precision: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize(
-    "name", [marked(name) for name in NAMES if "outputs" in FORMATS[name].options]
+    "name", [marked(name) for name in FORMATS if "outputs" in FORMATS[name].options]
 )
 def test_probabilities_are_those_of_the_logits_and_never_twice(
     name: str, head: str, tmp_path: Path
@@ -231,7 +225,7 @@ def test_pictures_of_another_size_and_other_outputs_are_refused(name: str, tmp_p
     assert engine.run(x, "logits").shape == (1, 5)
 
 
-@pytest.mark.parametrize("name", [marked(name) for name in NAMES if name not in UNSEALED])
+@pytest.mark.parametrize("name", [marked(name) for name in FORMATS if name not in UNSEALED])
 def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
     whole = write(tmp_path, name)
     parts = [
@@ -252,7 +246,7 @@ def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
             shutil.rmtree(copy)
 
 
-@pytest.mark.parametrize("name", [marked(name) for name in NAMES if name in SAME])
+@pytest.mark.parametrize("name", [marked(name) for name in FORMATS if name in SAME])
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_the_same_network_gives_the_same_files(name: str, precision: str, tmp_path: Path) -> None:
     pictures = precision == "float16" and "pictures" in FORMATS[name].options

@@ -4,7 +4,6 @@ MobileNetV1's and ResNet's blocks go through every format but Keras's, which com
 edition; PyTorch's edition is what they are compared with.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,8 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.records import ModelConfig
 
-ONLY = os.environ.get("MOBILENETV2_TEST_FORMAT")
-"""ExecuTorch, whose runtime needs a process of its own (test_executorch.py)."""
 QUICK = frozenset({"onnx", "litert"})
-NAMES = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in FORMATS
-    if (name == ONLY if ONLY else name != "executorch")
-]
+NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FORMATS]
 
 
 def installed(name: str) -> None:

@@ -40,11 +40,19 @@ PAIRS = [(engine, format_) for engine in ENGINES for format_ in RUNTIMES[engine]
 """(engine, format of the files that it runs)."""
 TITLES = {
     "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT", "ncnn": "ncnn",
-    "mnn": "MNN",
+    "mnn": "MNN", "executorch": "ExecuTorch",
 }  # fmt: skip
 BUILDERS = [engine for engine in ENGINES if RUNTIMES[engine].builds]
 """Engines that run a model folder."""
-pairs = pytest.mark.parametrize(("engine", "format_"), PAIRS, ids=[" of ".join(p) for p in PAIRS])
+SLOW = ("executorch",)
+"""Engines that take seconds to start, and their formats to be written."""
+pairs = pytest.mark.parametrize(
+    ("engine", "format_"),
+    [
+        pytest.param(*pair, id=" of ".join(pair), marks=[pytest.mark.slow] * (pair[0] in SLOW))
+        for pair in PAIRS
+    ],
+)
 Exported = Callable[..., Path]
 
 

@@ -18,7 +18,6 @@ def test_an_executorch_file_predicts(model: Path, photos: Path, tmp_path: Path) 
     out = str(tmp_path / "m.pte")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        # In processes of their own: after other runtimes in one process ExecuTorch aborts.
         command = [sys.executable, "-m", "mobilenetv2", *words]
         return subprocess.run(command, capture_output=True, text=True)
 

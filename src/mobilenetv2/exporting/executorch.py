@@ -13,8 +13,6 @@ from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_greetings
-from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.executorch import create_engine, read_artifact
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 
@@ -46,8 +44,3 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
             raise ArtifactError(
                 f"ExecuTorch cannot convert the network ({first_line(error)})"
             ) from None
-
-
-def reload(out: Path, threads: int | None = None) -> Engine:
-    """Return the engine that runs a file of this package in ExecuTorch's runtime."""
-    return create_engine(read_artifact(out), threads)

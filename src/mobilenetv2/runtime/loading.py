@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.formats import ENGINES, FORMATS, engines_of
+from mobilenetv2.formats import ENGINES, engines_of
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.engine import Artifact, channels_of
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
     LastingPredictor,
     Predictor,
-    engine_predictor,
     load_any_artifact,
     load_feature_map,
     require_nothing,
@@ -29,7 +27,6 @@ from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.spec.mapping import suggestion
 
 TORCH = "torch"
-EXECUTORCH = FORMATS["executorch"]
 RUNTIMES = (*ENGINES, TORCH)
 """Values of ``runtime``."""
 Output: TypeAlias = Literal["logits", "features"]
@@ -160,24 +157,6 @@ def _load_engine(
         Its config, the function that starts its engine and returns a predictor, and the engine's
         name.
     """
-    if not (place.suffix.lower() == EXECUTORCH.ending and place.is_file()):
-        artifact = load_any_artifact(place, runtime, given, threads)
-        name = runtime or engines_of(artifact.format)[0]
-        return artifact.config, partial(start_engine, artifact, name, threads), name
-    if runtime is not None:
-        raise ArtifactError(
-            f"{place}: the runtime {runtime} does not run {EXECUTORCH.ending} files; omit runtime"
-        )
-    require_nothing(given, place)
-    from mobilenetv2.runtime import executorch
-
-    program = executorch.read_artifact(place)
-    return program.config, partial(_start_executorch, program, threads), EXECUTORCH.name
-
-
-def _start_executorch(program: Artifact, threads: int | None, output: Output) -> Predictor:
-    from mobilenetv2.runtime import executorch
-
-    engine = executorch.create_engine(program, threads)
-    engine.channels = channels_of(program.config.spec)
-    return engine_predictor(engine, program.config.preprocessing, output)
+    artifact = load_any_artifact(place, runtime, given, threads)
+    name = runtime or engines_of(artifact.format)[0]
+    return artifact.config, partial(start_engine, artifact, name, threads), name

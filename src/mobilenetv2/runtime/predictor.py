@@ -100,8 +100,6 @@ def _arrived(token: bytes, start: Callable[[], Predictor]) -> LastingPredictor:
     return found
 
 
-_UNFORKABLE = ("ncnn", "mnn", "torch")
-"""Runtimes whose pool of threads is the process's own: after a fork they wait for it for ever."""
 _forked = False
 
 
@@ -327,7 +325,7 @@ def create_engine(
             f"{' or '.join(known)} does"
         )
     require_threads(threads)
-    threads = usable_threads(name, threads)
+    threads = usable_threads(threads, RUNTIMES[name].forks)
     if not isinstance(artifact, Artifact):
         from mobilenetv2.runtime import foreign
 
@@ -347,9 +345,14 @@ def _engine_name(name: str) -> str:
     return name
 
 
-def usable_threads(runtime: str, threads: int | None) -> int | None:
-    """Return the number of threads that a runtime may have: in some forked processes, only one."""
-    return 1 if _forked and runtime in _UNFORKABLE else threads
+def usable_threads(threads: int | None, forks: bool) -> int | None:
+    """Return the number of threads that a runtime may have: in a forked process perhaps only one.
+
+    Args:
+        threads: number of threads that was asked for.
+        forks: False for a runtime whose threads do not survive a fork.
+    """
+    return 1 if _forked and not forks else threads
 
 
 def require_threads(threads: int | None) -> None:

@@ -102,7 +102,7 @@ def _network(config: ModelConfig, arrays: Arrays, where: str, threads: int | Non
     """Return a model folder's network in the PyTorch edition."""
     prepare_process()
     torch = require("torch")
-    threads = usable_threads("torch", threads)
+    threads = usable_threads(threads, forks=False)
     if threads is not None:
         torch.set_num_threads(threads)
     from mobilenetv2.editions import torch as edition
