@@ -1,6 +1,5 @@
 """Command lines of every verb, on small photos and models with odd names."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -143,10 +142,3 @@ def command_lines(inputs: Inputs, out: Path) -> dict[str, list[str]]:
         ]  # fmt: skip
     lines["train --json"] = [*lines["train, torch"], "--json"]
     return lines
-
-
-def same_answers(left: str, right: str) -> bool:
-    """Return True if two outputs hold the same lines of JSON."""
-    return [json.loads(line) for line in left.splitlines()] == [
-        json.loads(line) for line in right.splitlines()
-    ]

@@ -140,7 +140,8 @@ _DISK = {
 
 def disk_sentence(error: OSError) -> str:
     """Return an error of the operating system in one sentence: the place, what and what to do."""
-    place = f"{error.filename}: " if error.filename else ""
+    named = error.filename  # a number, where a library opened what was open already
+    place = f"{os.fsdecode(named)}: " if isinstance(named, str | bytes | os.PathLike) else ""
     return f"{place}{error.strerror or error}{_DISK.get(error.errno or 0, '')}"
 
 

@@ -107,7 +107,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     try:
         if not replaced:
-            with target.open("ab") as file:
+            # The reader of a pipe may have ended, as head does.
+            with suppress(BrokenPipeError), target.open("ab") as file:
                 file.write(data)
             return
         with temporary.open("xb") as file:

@@ -5,7 +5,6 @@ import ctypes
 import logging
 import os
 import sys
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ def settle_dependencies(cache: Path) -> None:
         os.environ.setdefault("KERAS_HOME", str(cache / "keras"))
     if not any(one.exists() for one in (settings / "matplotlib", home / ".matplotlib")):
         os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.gettempdir())
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     # It warns of its list of fonts, which takes a while, and of a folder that cannot be written.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
 
@@ -137,6 +136,7 @@ def errors_only(logger: str) -> Iterator[None]:
 def _flush() -> None:
     """Flush the buffers of Python and C, which would otherwise be written after the block."""
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
+        # A program's own stream may be closed, or have no such method.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
     ctypes.CDLL("ucrtbase" if os.name == "nt" else None).fflush(None)

@@ -66,7 +66,7 @@ _UNSAFE = (
 """Characters that a terminal obeys, that turn the direction of text, or that nobody sees."""
 _TABLE_LINE = r"\n(?=[-+!] |\.\.\. and )"
 """Start of a line of a table of tensors, which may follow the sentence of a message."""
-_LONG_WORD = rf"[^\s/]{{{LONGEST_NAME + 1},}}"
+_LONG_WORD = rf"[^\s/\\]{{{LONGEST_NAME + 1},}}"
 
 
 def visible(text: str) -> str:
@@ -105,7 +105,8 @@ def message(text: str) -> str:
 
     Such a line begins with '- ', '+ ' or '! ', so that no foreign name can begin another message.
     """
-    return "\n".join(map(line, re.split(_TABLE_LINE, text, maxsplit=MOST_TABLE_LINES)))
+    first, *rows = re.split(_TABLE_LINE, text, maxsplit=MOST_TABLE_LINES)
+    return "\n".join([line(first), *(line(row, 2 * LONGEST_NAME) for row in rows)])
 
 
 def shortened(text: str, most: int = LONGEST_NAME) -> str:
@@ -181,13 +182,16 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
             return cell
         return encodable(f"'{cell}" if re.match(_FORMULA, cell) else cell)
 
-    def line_of(row: Iterable[object]) -> str:
-        buffer = io.StringIO()
-        # With "\n" as the end of a line, it would not quote a "\r" in a cell.
-        csv.writer(buffer, lineterminator="\r\n").writerow(map(written, row))
-        return buffer.getvalue().removesuffix("\r\n") + "\n"
-
-    return "".join(map(line_of, (columns, *rows)))
+    buffer = io.StringIO()
+    # With "\n" as the end of a line, it would not quote a "\r" in a cell.
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    lines = []
+    for row in (columns, *rows):
+        writer.writerow(map(written, row))
+        lines.append(buffer.getvalue().removesuffix("\r\n"))
+        buffer.seek(0)
+        buffer.truncate()
+    return "\n".join([*lines, ""])
 
 
 def csv_records(text: str) -> Iterator[dict[str, str]]:

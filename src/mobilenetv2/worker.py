@@ -31,6 +31,8 @@ MEMORY = 2 * 1024**3
 """Bytes of memory allowed beside the library's own and those that are asked for."""
 HEAD = struct.Struct("<IQ")
 """Lengths of a message's JSON and of its bytes."""
+INSTALLED = ("site-packages", "dist-packages")
+"""Names of folders in which Python finds packages by itself."""
 MOST_JSON, MOST_BYTES = 2**20, 2**30
 """Largest message that is taken from a process that may have been taken over."""
 Answer = Callable[[bytes], bytes]
@@ -64,6 +66,7 @@ class Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._lock, self._owner = threading.Lock(), os.getpid()
         self.about = self._start()
+        _started.add(self)
 
     def ask(self, data: bytes) -> bytes:
         """Return the function's answer to a request.
@@ -79,11 +82,11 @@ class Worker:
             return self._exchange({}, data, ANSWER_SECONDS)[1]
 
     def _start(self) -> dict[str, Any]:
-        # The package is found where this one is, also when it is not installed.
-        places = [
-            str(Path(__file__).parents[1]),
-            *os.environ.get("PYTHONPATH", "").split(os.pathsep),
-        ]
+        # The package is found where this one is, also when it is not installed. Where it is, its
+        # folder must not come before the standard library.
+        place = Path(__file__).parents[1]
+        places = [] if place.name in INSTALLED else [str(place)]
+        places += os.environ.get("PYTHONPATH", "").split(os.pathsep)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-W", "ignore", "-m", MODULE], env=environment,
@@ -112,6 +115,9 @@ class Worker:
             found = receive(process.stdout)
         except ValueError:
             found = None
+        except BaseException:  # such as Ctrl-C: the answer to come would be taken for the next one
+            self.close()
+            raise
         finally:
             late = not timer.is_alive()
             timer.cancel()
@@ -122,11 +128,32 @@ class Worker:
             raise _error(found[0], self.where, self.title)
         return found
 
+    def let_go(self) -> None:
+        """Give up the parent's ends of the pipes, in a process that was forked from the parent."""
+        if self._process is not None and self._owner != os.getpid():
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:  # not closed, which would write what its buffer holds
+                    os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
     def close(self) -> None:
         """End the process; the next request starts it anew."""
         if self._process is not None:
             self._finalizer()
             self._process = None
+
+
+_started: "weakref.WeakSet[Worker]" = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    for worker in _started:
+        worker.let_go()
+
+
+if hasattr(os, "register_at_fork"):  # a process ends with its pipe, which a fork would keep open
+    os.register_at_fork(after_in_child=_let_go)
 
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:
@@ -171,7 +198,7 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     """Read one message; None at the end of the stream.
 
     Raises:
-        ValueError: the message is larger than any, or no JSON.
+        ValueError: the message is larger than any, or no JSON object.
     """
     head = stream.read(HEAD.size)
     if len(head) < HEAD.size:
@@ -182,7 +209,12 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes] | None:
     text, data = stream.read(length), stream.read(size)
     if len(text) < length or len(data) < size:
         return None
-    said: dict[str, Any] = json.loads(text)
+    try:
+        said = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(said, dict):
+        raise ValueError("not an object")
     return said, data
 
 

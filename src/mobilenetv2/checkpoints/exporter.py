@@ -13,7 +13,7 @@ from mobilenetv2.errors import ArtifactError, DialectError, argument
 from mobilenetv2.files import require_only, write_atomically
 from mobilenetv2.locks import hold
 from mobilenetv2.model.arrays import Arrays, check_arrays
-from mobilenetv2.spec.records import ModelConfig, Origin
+from mobilenetv2.spec.records import TRAINED_HERE, ModelConfig, Origin
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def express_in(
     notes = []
     if others:
         notes = [f"Numerics ignored on the way to {name}: {changes}."]
-        origin = origin or Origin("trained here")
+        origin = origin or Origin(TRAINED_HERE)
         origin = dataclasses.replace(origin, note=f"{origin.note} {notes[0]}".strip())
     notes += dialect.remarks(config)
     # With other numerics, the measured figures are no longer true.
@@ -118,7 +118,7 @@ def write_checkpoint(
             require_only(out, dialect.folder)
         dialect.write(made.config, arrays, out)
         if not dialect.says_all:
-            origin = made.config.origin or Origin("trained here")
+            origin = made.config.origin or Origin(TRAINED_HERE)
             beside = dataclasses.replace(
                 made.config, origin=dataclasses.replace(origin, sha256=digest(out))
             )

@@ -21,7 +21,6 @@ from mobilenetv2.progress import say
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import quoted
 
-"""Maximum size of a list in bytes; ImageNet's 21,841 names have 0.5 MB."""
 OWN_NAMES = ("{}.txt", "{}.labels.txt", "{}_labels.txt", "{}.labels", "{}.labels.json")
 """Names of lists that belong to the network's file, whose name replaces the braces."""
 USUAL_NAMES = (

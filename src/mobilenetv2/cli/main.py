@@ -35,8 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()  # Python's own, at the end, would print its error as a traceback
     except MobileNetV2Error as error:
         return _fail(f"{error}{unquoted(words)}")
-    except BrokenPipeError:  # of a file such as /dev/stdout, whose reader (head, less) has ended
-        return 0
     except OSError as error:
         if error.errno is None:
             raise
@@ -53,9 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def interrupted(error: BaseException | None) -> bool:
     """Return True if Ctrl-C is behind an error; some native modules raise others for it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        seen.append(error)  # a chain may lead back
         error = error.__cause__ or error.__context__
-    return error is not None
+    return False
 
 
 def _run(words: Sequence[str]) -> int:

@@ -20,7 +20,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_native_output
 from mobilenetv2.runtime.ncnn import checksum, weights_path
-from mobilenetv2.spec.records import ModelConfig, Origin
+from mobilenetv2.spec.records import TRAINED_HERE, ModelConfig, Origin
 
 # Not MNN's command mnnconvert: as it starts, it installs a package that reports every conversion
 # to MNN's makers. This is the function beneath it. The arguments come as a line on stdin, because
@@ -82,7 +82,7 @@ def write_ncnn(config: ModelConfig, arrays: Arrays, out: Path, options: Options)
     param, weights = _converted("pnnx", command, write_onnx(graph), made)
     out.write_bytes(param)
     weights_path(out).write_bytes(weights)
-    origin = config.origin or Origin("trained here")
+    origin = config.origin or Origin(TRAINED_HERE)
     digest = checksum(param, weights, dataclasses.replace(config, origin=origin).to_json())
     tied = dataclasses.replace(config, origin=dataclasses.replace(origin, sha256=digest))
     sidecar_path(out).write_text(tied.to_json(), "utf-8")

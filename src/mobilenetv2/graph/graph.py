@@ -8,7 +8,7 @@ canonical name ('stem', 'blocks.3.expand', 'blocks.3', 'features', 'logits' ...)
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +78,12 @@ class Integers:
 
 
 Constant = NDArray | Integers
+
+
+def zero_integers(value: Constant, dtype: Any, per_channel: bool) -> Integers:
+    """Return integers in the shape of a constant that are all 0 and take no memory."""
+    scales = np.broadcast_to(np.float32(1), value.shape[:1])
+    return Integers(np.broadcast_to(dtype(0), value.shape), scales, per_channel)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

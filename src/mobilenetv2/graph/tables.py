@@ -160,9 +160,15 @@ class Tables:
 
 
 def plain(value: Any, longest: int = 64) -> Any:
-    """Return a read value for comparison: short arrays as tuples, long ones as type and length."""
+    """Return a read value for comparison: arrays as tuples.
+
+    Raises:
+        ArtifactError: an array has more than ``longest`` numbers, which none that is compared has.
+    """
     if isinstance(value, np.ndarray):
-        return tuple(value.tolist()) if len(value) <= longest else (value.dtype.str, len(value))
+        if len(value) > longest:
+            raise ArtifactError(f"a list of {len(value):,} numbers")
+        return tuple(value.tolist())
     if isinstance(value, dict):
         return {name: plain(one, longest) for name, one in value.items()}
     if isinstance(value, tuple | list):

@@ -47,7 +47,9 @@ def markdown(text: str) -> str:
     Characters that Markdown or HTML would read as markup are escaped, and addresses of the web are
     taken apart by an empty comment, so that no site makes links of them.
     """
-    shown = _MARKUP.sub(lambda found: f"{found[2]}\\" if found[2] else f"\\{found[1]}", line(text))
+    shown = _MARKUP.sub(
+        lambda found: f"{found[2]}\\" if found[2] else f"\\{found[1]}", line(text).strip()
+    )
     shown = html.escape(shown, quote=False)
     return _ADDRESS.sub(lambda found: f"{found[0]}<!-- -->", shown)
 

@@ -114,7 +114,8 @@ def require_probabilities(values: NDArray, outputs: Outputs, where: str) -> NDAr
     rounding = 1 / 100
     outside = values.size and (values.min() < -rounding or values.max() > 1 + rounding)
     off = np.abs(values.sum(-1) - 1) if outputs == "softmax" else np.zeros(1)
-    if outside or (off > rounding + values.shape[-1] / 512).any():
+    integers = len(np.unique(values)) <= 256
+    if outside or (off > rounding + integers * values.shape[-1] / 512).any():
         raise OutputError(
             f"{where}: its outputs are no probabilities (from {values.min():.3g} to "
             f"{values.max():.3g}); it was changed or damaged"

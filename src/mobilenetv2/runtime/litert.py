@@ -18,10 +18,10 @@ from mobilenetv2.graph.graph import (
     PROBABILITIES,
     Constant,
     Conv,
-    Integers,
     Linear,
     Operation,
     Steps,
+    zero_integers,
 )
 from mobilenetv2.graph.litert import CONFIG, SIGNED, outline
 from mobilenetv2.graph.lowering import lower_shapes
@@ -141,9 +141,7 @@ def _integers(value: Constant | None, dtype: Any, stored: "Tensor | None") -> Co
     """Return a constant of the same shape in integers, if the file has scales for it."""
     if value is None or stored is None or stored.scale is None:
         return value
-    each = np.broadcast_to(np.float32(1), value.shape[:1])
-    integers = np.broadcast_to(dtype(0), value.shape)
-    return Integers(integers, each, per_channel=stored.scale.size > 1)
+    return zero_integers(value, dtype, per_channel=stored.scale.size > 1)
 
 
 class LiteRt(Engine):

@@ -14,7 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import SpecError, require
-from mobilenetv2.graph.graph import LOGITS, Constant, Conv, Integers, Linear, Operation, Steps
+from mobilenetv2.graph.graph import (
+    LOGITS,
+    Constant,
+    Conv,
+    Linear,
+    Operation,
+    Steps,
+    zero_integers,
+)
 from mobilenetv2.graph.graph import Graph as Network
 from mobilenetv2.graph.lowering import lower_shapes
 from mobilenetv2.graph.onnx import CONFIG_KEY, FLOAT16, OPSETS, outline
@@ -149,8 +157,7 @@ def _integers(value: Constant | None, dtype: Any, scales: NDArray | None) -> Con
     """Return a constant of the same shape in integers, if the file has scales for it."""
     if value is None or scales is None:
         return value
-    each = np.broadcast_to(np.float32(1), value.shape[:1])
-    return Integers(np.broadcast_to(dtype(0), value.shape), each, per_channel=scales.ndim > 0)
+    return zero_integers(value, dtype, per_channel=scales.ndim > 0)
 
 
 def library() -> ModuleType:
