@@ -31,7 +31,7 @@ from mobilenetv2.model import store
 from mobilenetv2.quantization import calibration_set, job, post_training
 from mobilenetv2.quantization.job import Judge
 from mobilenetv2.runtime.predictor import create_engine, load_artifact, load_predictor
-from mobilenetv2.spec.records import Origin
+from mobilenetv2.spec.records import TRAINED_HERE, Origin
 from mobilenetv2.training.folder import RunFolder
 
 RECIPE = "scratch-small"
@@ -43,6 +43,11 @@ NOTE = (
     "Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009), published for "
     "research without a licence of its own; none of them is in here. It knows its ten classes and "
     "nothing else: whatever it is shown, it names one of them."
+)
+
+HISTORY = (
+    "Trained from scratch on 47,500 photos of CIFAR-10 (Alex Krizhevsky, 2009), which was published "
+    "for research without a licence of its own."
 )
 
 
@@ -66,7 +71,8 @@ def main() -> None:
         photos=f"{parts.count('train'):,}", selection=f"{parts.count('selection'):,}",
     )  # fmt: skip
     config = dataclasses.replace(
-        config, origin=Origin("trained here", licence="Apache-2.0", note=note)
+        config,
+        origin=Origin(TRAINED_HERE, licence="Apache-2.0", note=note, history=(HISTORY,)),
     )
     store.save(target, config, arrays, "float16")
 

@@ -1,6 +1,5 @@
 """Numbers and names as text for people, and numbers for JSON."""
 
-import json
 import math
 import os
 import re
@@ -232,10 +231,14 @@ def json_text(value: object, **how: Any) -> str:
         value: plain values.
         how: options of ``json.dumps``.
     """
+    import json  # for results only: most processes never need it
+
     return re.sub(_UNSAFE, _escaped, json.dumps(_without_gaps(value), allow_nan=False, **how))
 
 
 def _escaped(found: re.Match[str]) -> str:
+    import json
+
     return found[0] if found[0] == "\n" else json.dumps(encodable(found[0]))[1:-1]
 
 

@@ -65,6 +65,12 @@ def test_hostile_headers_are_refused_at_once(name: str, packed: Pack) -> None:
     assert time.process_time() - start < 20  # tarfile takes minutes
 
 
+def test_a_name_may_be_a_long_number(packed: Pack) -> None:
+    name = f"a/{'é' * 3}{'7' * 200}.png"
+    content = attributes(record("path", name)) + header("short", 3) + b"abc" + bytes(509)
+    assert name in open_archive(packed(content), Ignore()).names()
+
+
 def test_usual_attributes_are_read(packed: Pack) -> None:
     """A long name in any alphabet, digests, times, and bytes in base64."""
     name = f"photos/{'ä' * 120}.png"

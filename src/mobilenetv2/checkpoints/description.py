@@ -18,7 +18,6 @@ from mobilenetv2.files import read_file, sha256_of_file
 from mobilenetv2.spec.network import NetworkSpec, Size
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import (
-    MOST_STEPS,
     TRAINED_HERE,
     Labels,
     ModelConfig,
@@ -87,7 +86,7 @@ def describe_config(config: ModelConfig) -> Description:
     return Description(
         config.spec, preprocessing=config.preprocessing, labels=config.labels,
         licence=origin.licence, metrics=config.metrics, assumed=origin.preprocessing,
-        history=(*before, *origin.history)[:MOST_STEPS],
+        history=(*before, *origin.history),
     )  # fmt: skip
 
 

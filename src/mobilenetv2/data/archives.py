@@ -38,8 +38,8 @@ LARGEST_HEADERS = 256 * 1024
 """Most bytes of headers of a member of a .tar; a long name takes 1,536."""
 MOST_ATTRIBUTES = 64
 """Most attributes that a .tar gives to a member, or to all its members."""
-DIGITS = 16
-"""Largest square of a number's length in attributes, for each byte of them."""
+MOST_DIGITS, DIGITS = 30_000_000, 16
+"""Squares of the lengths of numbers in attributes: for an archive, and for each byte of them."""
 UTF8 = 0x800
 
 
@@ -321,6 +321,7 @@ class _Headers:
         self.file, self.left = file, LARGEST_HEADERS
         self.seek, self.tell = file.seek, file.tell
         self._attributes = False
+        self._digits = MOST_DIGITS
 
     def read(self, count: int) -> bytes:
         """Return the next bytes of a header."""
@@ -330,6 +331,11 @@ class _Headers:
         data = self.file.read(count)
         if self._attributes:
             _require_attributes(data)
+            # tarfile looks for a number at each digit of a longer one.
+            work = sum(len(digits) ** 2 for digits in re.findall(rb"\d+", data))
+            self._digits -= work - DIGITS * len(data)
+            if self._digits < 0:
+                raise tarfile.ReadError("attributes of long numbers, which no program writes")
         self._attributes = data[156:157] in (b"x", b"g", b"X") and not self._attributes
         return data
 
@@ -346,9 +352,6 @@ def _require_attributes(data: bytes) -> None:
         place = end
         if count > MOST_ATTRIBUTES:
             raise tarfile.ReadError(f"a member with more than {MOST_ATTRIBUTES} attributes")
-    # tarfile looks for a number at each digit of a longer one.
-    if sum(len(digits) ** 2 for digits in re.findall(rb"\d+", data)) > DIGITS * len(data):
-        raise tarfile.ReadError("attributes of long numbers, which no program writes")
 
 
 def _members(archive: tarfile.TarFile, headers: _Headers) -> list[tarfile.TarInfo]:

@@ -121,9 +121,9 @@ class Tables:
                 found[title] = None
                 if here:
                     one = self.unions[kind][number]
-                    name, _, table = one.partition("=")
-                    read = self._table(table or name, self._offset(here), depth - 1)
-                    found[title] = name, read
+                    called, _, table = one.partition("=")
+                    read = self._table(table or called, self._offset(here), depth - 1)
+                    found[title] = called, read
             else:
                 here = place(WORD)
                 found[title] = self._part(kind, self._offset(here), depth) if here else None

@@ -35,7 +35,7 @@ from mobilenetv2.quantization.post_training import Settings
 from mobilenetv2.quantization.scheme import Scheme
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
-from mobilenetv2.spec.records import MOST_STEPS, TRAINED_HERE, ModelConfig, Origin
+from mobilenetv2.spec.records import TRAINED_HERE, ModelConfig, Origin
 from mobilenetv2.text import several
 
 METHODS = ("min-max", "percentile", "mse", "entropy", NNCF)
@@ -180,7 +180,7 @@ def quantize(
 def _quantised(origin: Origin | None, trained: bool) -> Origin:
     origin = origin or Origin(TRAINED_HERE)
     how = " with training" if trained else ""
-    history = (f"Quantized to int8{how}.", *origin.history)[:MOST_STEPS]
+    history = (f"Quantized to int8{how}.", *origin.history)
     return dataclasses.replace(origin, history=history)
 
 

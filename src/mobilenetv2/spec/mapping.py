@@ -72,6 +72,8 @@ def from_mapping(
         raise error(f"{where}: {problem}") from None
 
 
+MOST_TEXTS = 100_000
+"""Largest number of texts in a list, such as names of classes."""
 MOST_RECORDS = 1_000
 """Largest number of records in a list, such as stages, and of keys in a table, such as metrics."""
 LARGEST_SHOWN = 4096
@@ -191,8 +193,8 @@ def _checked_tuple(
     if not isinstance(value, list | tuple):
         raise error(f"{where}: expected a list, found {shown(value)}")
     if len(arguments) == 2 and arguments[1] is Ellipsis:
-        if dataclasses.is_dataclass(arguments[0]):
-            _require_few(value, "entries", where, error)
+        texts = str in (arguments[0], *typing.get_args(arguments[0]))
+        _require_few(value, "entries", where, error, MOST_TEXTS if texts else MOST_RECORDS)
         if arguments[0] is str and all(type(item) is str for item in value):
             return tuple(value)  # names of classes, of which there may be many
         arguments = (arguments[0],) * len(value)
@@ -204,9 +206,12 @@ def _checked_tuple(
     )
 
 
-def _require_few(value: typing.Sized, noun: str, where: str, error: type[MobileNetV2Error]) -> None:
-    if len(value) > MOST_RECORDS:
-        raise error(f"{where}: {len(value):,} {noun}; at most {MOST_RECORDS:,} are allowed")
+def _require_few(
+    value: typing.Sized, noun: str, where: str, error: type[MobileNetV2Error],
+    most: int = MOST_RECORDS,
+) -> None:  # fmt: skip
+    if len(value) > most:
+        raise error(f"{where}: {len(value):,} {noun}; at most {most:,} are allowed")
 
 
 def _word(hint: type) -> str:

@@ -273,6 +273,8 @@ class Origin:
     def __post_init__(self) -> None:
         for name in ("source", "note", "preprocessing"):
             object.__setattr__(self, name, encodable(getattr(self, name)))
+        if len(self.history) > MOST_STEPS:  # the last is where the weights come from
+            object.__setattr__(self, "history", (*self.history[: MOST_STEPS - 1], self.history[-1]))
 
     def __repr__(self) -> str:
         return short_repr(self, sha256=f"'{(self.sha256 or '')[:12]}...'", note="")
@@ -285,7 +287,7 @@ class Origin:
         """
         return Origin(
             TRAINED_HERE, licence=self.licence, folded=self.folded, rebased_on=self.rebased_on,
-            history=(step, *self.history)[:MOST_STEPS],
+            history=(step, *self.history),
         )  # fmt: skip
 
     @property
