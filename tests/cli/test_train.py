@@ -54,7 +54,7 @@ def test_every_option_is_an_argument_of_the_same_name(monkeypatch: pytest.Monkey
         "data": "digits", "output": None, "weights": "none", "recipe": "r", "edition": "jax",
         "changes": ["a=1", "b=2"], "epochs": 3, "minutes": None, "seed": 4, "find_rate": True,
         "device": "cpu", "resume": False, "overwrite": True, "private": True,
-        "ignore": ["x", "y/z"], "zip_encoding": "gbk",
+        "ignore": ["x", "y/z"], "zip_encoding": "gbk", "deterministic": False,
     }  # fmt: skip
     main(["train", "photos", "--output", "x", "--minutes", "2", "--resume", "--device", "cuda"])
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()}

@@ -66,6 +66,10 @@ def add_options(parser: Parser) -> None:
         "choose the learning rate by a short learning-rate range test; its figure is saved in RUN",
     )  # fmt: skip
     parser.add_shared("--device", "--ignore", "--zip-encoding")
+    parser.add_flag("--deterministic",
+        "compute in one thread, so that the number of cores does not change a bit of the result; "
+        "with torch on the CPU",
+    )  # fmt: skip
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="replace an existing run")
@@ -89,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed, find_rate=arguments.find_rate, edition=arguments.edition,
             device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
             private=arguments.private, ignore=arguments.ignore,
-            zip_encoding=arguments.zip_encoding,
+            zip_encoding=arguments.zip_encoding, deterministic=arguments.deterministic,
         )  # fmt: skip
     except Stopped as stopped:
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]

@@ -4,6 +4,7 @@ The layouts are PyTorch's: convolutions (out, in, height, width), depthwise (cha
 width), linear (out, in). A :class:`Layout` converts to and from another framework's.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.spec.names import parameter_shapes
+from mobilenetv2.spec.names import is_classifier, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec
 
 Arrays = dict[str, NDArray]
@@ -60,6 +61,16 @@ def is_folded(arrays: Arrays) -> bool:
     scales = [array for name, array in arrays.items() if name.endswith(".bn.scale")]
     means = [array for name, array in arrays.items() if name.endswith(".bn.mean")]
     return all((array == 1).all() for array in scales) and not any(array.any() for array in means)
+
+
+def digests(arrays: Arrays) -> tuple[str, str]:
+    """Return checksums of the body's arrays and of the classifier's, each as float32."""
+    body, classifier = hashlib.sha256(), hashlib.sha256()
+    for name in sorted(arrays):
+        part = classifier if is_classifier(name) else body
+        part.update(name.encode())
+        part.update(np.ascontiguousarray(arrays[name], "<f4").data)
+    return body.hexdigest(), classifier.hexdigest()
 
 
 def random_arrays(spec: NetworkSpec, seed: int = 0) -> Arrays:

@@ -132,6 +132,8 @@ def convert(network: "Network", edition: str, **options: Unpack[KerasOptions]) -
 def described(network: "Network", dtype: "Dtype" = "float32") -> "tuple[ModelConfig, Arrays]":
     """Return the config and the canonical arrays of a network, which say all that it computes.
 
+    If its weights have changed since they were loaded, the config says so, without old figures.
+
     Raises:
         MobileNetV2Error: ``network`` is not a network of an edition, or it computes something
             else than its config and arrays.
@@ -139,11 +141,12 @@ def described(network: "Network", dtype: "Dtype" = "float32") -> "tuple[ModelCon
     """
     from mobilenetv2.editions.agreement import require_agreement
     from mobilenetv2.editions.edition import find
+    from mobilenetv2.networks.loaded import present
 
     edition, config = find(edition_of(network)), network_config(network)
     arrays = edition.dump(network, dtype)
     require_agreement(edition, network, config, arrays)
-    return config, arrays
+    return present(config, arrays), arrays
 
 
 def evaluating(network: "Network") -> "Network":

@@ -171,6 +171,7 @@ def load(
     from mobilenetv2.hub.models import locate
     from mobilenetv2.model import store
     from mobilenetv2.model.initialisation import replace_classifier
+    from mobilenetv2.networks.loaded import remembered
 
     if not isinstance(folder, str | PathLike):
         raise WeightsError(f"load takes a model folder or a name, not {folder!r}")
@@ -179,7 +180,9 @@ def load(
     check_options(options.get("dtype", "float32"), seed)
     check_indices(features_only, out_indices)
     labels = None if classes is None else Labels.of(classes)
-    config, arrays = store.load(locate(os.fspath(folder)))
+    place = locate(os.fspath(folder))
+    config, arrays = store.load(place)
+    config = remembered(config, arrays, place)
     if labels is not None:
         config, arrays = replace_classifier(config, arrays, labels, seed=seed or 0)
     network: Network = found.build(config, **options)
@@ -193,7 +196,9 @@ def save(
 ) -> None:
     """Write a network of any edition as a model folder.
 
-    An existing model folder is replaced as a whole. After an error, it is unchanged.
+    An existing model folder is replaced as a whole. After an error, it is unchanged. If the weights
+    have changed since they were loaded, the figures that were measured with the old ones are left
+    out, and the history says so.
 
     Args:
         network: network of any edition, such as a result of ``build``, ``create_model``, ``load``

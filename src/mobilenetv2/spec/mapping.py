@@ -16,11 +16,18 @@ from mobilenetv2.errors import MobileNetV2Error, SpecError
 from mobilenetv2.text import encodable, nearest
 
 Record = TypeVar("Record")
+UNSTORED = types.MappingProxyType({"stored": False})
+"""Metadata of a field that records have in memory only."""
+
+
+def _stored(record: Any) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a record, or of its class, that a file may have."""
+    return [field for field in dataclasses.fields(record) if field.metadata.get("stored", True)]
 
 
 def to_mapping(record: Any) -> dict[str, Any]:
     """Return a frozen record as plain values (dicts, lists, strings, numbers ...) for JSON."""
-    return {field.name: _plain(getattr(record, field.name)) for field in dataclasses.fields(record)}
+    return {field.name: _plain(getattr(record, field.name)) for field in _stored(record)}
 
 
 def _plain(value: Any) -> Any:
@@ -51,7 +58,7 @@ def from_mapping(
     """
     if not isinstance(mapping, Mapping):
         raise error(f"{where}: expected a table of {cls.__name__}, found {shown(mapping)}")
-    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    fields = {field.name: field for field in _stored(cls)}
     hints = typing.get_type_hints(cls)
     for key in mapping:
         if key not in fields:
@@ -101,7 +108,7 @@ def short_repr(record: Any, *always: str, **shown: str) -> str:
         shown: fields that are shown in another way: name -> text, '' leaves it out.
     """
     parts = []
-    for field in dataclasses.fields(record):
+    for field in _stored(record):
         value, default = getattr(record, field.name), field.default
         if field.default_factory is not dataclasses.MISSING:
             default = field.default_factory()

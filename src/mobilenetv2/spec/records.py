@@ -11,7 +11,14 @@ from importlib.resources import files
 from typing import Any, Literal, SupportsIndex
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.mapping import check_types, from_mapping, short_repr, shown, to_mapping
+from mobilenetv2.spec.mapping import (
+    UNSTORED,
+    check_types,
+    from_mapping,
+    short_repr,
+    shown,
+    to_mapping,
+)
 from mobilenetv2.spec.network import MOST_CLASSES, NetworkSpec, Outputs, Size
 from mobilenetv2.text import counted, encodable, visible
 
@@ -297,6 +304,19 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Loaded:
+    """Model folder that a network in memory came from, with a fingerprint of its weights."""
+
+    name: str
+    """Name of the model in the history of another one."""
+    origin: Origin | None
+    """Origin of the weights at that time."""
+    body: str
+    """Checksum of all weights but the classifier's."""
+    classifier: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelConfig:
     """Contents of ``config.json``: everything but the arrays."""
 
@@ -307,6 +327,8 @@ class ModelConfig:
     metrics: dict[str, float] = field(default_factory=dict)
     """Measured figures by name, e.g. ``validation.top1``, as fractions, not percent."""
     format_version: int = FORMAT_VERSION
+    loaded: Loaded | None = field(default=None, compare=False, metadata=UNSTORED)
+    """Weights that a network was loaded with; no file has it."""
 
     def __post_init__(self) -> None:
         if self.format_version != FORMAT_VERSION:
@@ -359,6 +381,8 @@ class ModelConfig:
     @property
     def name(self) -> str:
         """Name of the network in the history of another one."""
+        if self.loaded is not None:
+            return self.loaded.name
         if self.origin is not None and self.origin.source != TRAINED_HERE:
             return self.origin.source
         return f"a network of {counted(self.classes, 'class')}"

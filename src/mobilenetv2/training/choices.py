@@ -39,6 +39,7 @@ def choose_job(
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
     ignore: str | Sequence[str] = (), zip_encoding: str | None = None,
+    deterministic: bool = False,
 ) -> Job:  # fmt: skip
     """Return the job for the arguments of :func:`training.run.train`.
 
@@ -65,14 +66,14 @@ def choose_job(
         _refuse_changes(
             weights=weights != PUBLISHED, recipe=recipe is not None, changes=bool(changes),
             epochs=epochs is not None, minutes=minutes is not None, seed=seed is not None,
-            find_rate=find_rate, edition=edition is not None,
+            find_rate=find_rate, edition=edition is not None, deterministic=deterministic,
         )  # fmt: skip
         begun = started.read_start()
         return Job(
             data, output, begun.weights, read_recipe(started.recipe), begun.edition, device,
             resume=True, private=private or begun.private,
             ignore=tuple(several(ignore)) or begun.ignore,
-            zip_encoding=zip_encoding or begun.zip_encoding,
+            zip_encoding=zip_encoding or begun.zip_encoding, deterministic=begun.deterministic,
         )  # fmt: skip
     if overwrite and output is None:
         raise RunError(
@@ -90,7 +91,7 @@ def choose_job(
         data, output, start, chosen, edition or "torch", device, overwrite=overwrite,
         kept=None if kept is None else frozenset(kept), find_rate=find_rate, minutes=minutes,
         private=private, default_weights=weights == PUBLISHED, ignore=tuple(several(ignore)),
-        zip_encoding=zip_encoding,
+        zip_encoding=zip_encoding, deterministic=deterministic,
     )  # fmt: skip
 
 

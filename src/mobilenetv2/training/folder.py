@@ -43,6 +43,8 @@ class Start(NamedTuple):
     """Patterns of names in the data that are passed over."""
     zip_encoding: str | None = None
     """Encoding of names in an archive that are not marked as UTF-8."""
+    deterministic: bool = False
+    """True if the run computes in one thread."""
 
 
 class RunFolder:
@@ -96,7 +98,7 @@ class RunFolder:
     def begin(
         self, recipe: Recipe, splits: Sequence[Split], data: str, weights: Path | None,
         edition: str, computes: str | None, private: bool = False, ignore: Sequence[str] = (),
-        zip_encoding: str | None = None,
+        zip_encoding: str | None = None, deterministic: bool = False,
     ) -> None:  # fmt: skip
         """Empty the folder and write the records of the start, after all input has been checked.
 
@@ -113,6 +115,7 @@ class RunFolder:
             private: recorded, so that a resumed run also leaves photos out. Default: False.
             ignore: patterns of names that were passed over; recorded for a resumed run.
             zip_encoding: encoding of names in an archive; recorded for a resumed run.
+            deterministic: recorded, so that a resumed run also computes in one thread.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self.clear()  # open_run allowed it
@@ -124,6 +127,7 @@ class RunFolder:
             **({"private": True} if private else {}),
             **({"ignore": list(ignore)} if ignore else {}),
             **({"zip_encoding": zip_encoding} if zip_encoding else {}),
+            **({"deterministic": True} if deterministic else {}),
         }
         rows = [(s.name, s.classes[photo.label], photo.name) for s in splits for photo in s.photos]
         try:
@@ -159,11 +163,12 @@ class RunFolder:
             started = read_table(self.start, RunError)
             weights, edition = started["weights"], started.get("edition", "torch")
             private, ignore = started.get("private", False), started.get("ignore", [])
-            encoding = started.get("zip_encoding")
+            encoding, same = started.get("zip_encoding"), started.get("deterministic", False)
             if edition not in get_args(TrainedEdition):
                 raise ValueError(f"edition {shown(edition)} is unknown")
             texts = [*(text for text in (weights, encoding) if text is not None), *ignore]
-            if not isinstance(private, bool) or not all(isinstance(text, str) for text in texts):
+            kinds = [*((text, str) for text in texts), (private, bool), (same, bool)]
+            if not all(isinstance(value, kind) for value, kind in kinds):
                 raise ValueError("a value is of another kind")
         except (OSError, RunError, ValueError, KeyError, TypeError) as error:
             reason = str(error).removeprefix(f"{self.start}: ")
@@ -172,7 +177,7 @@ class RunFolder:
                 f"start the run again with {argument('overwrite', True)}"
             ) from None
         return Start(
-            Path(weights) if weights else None, edition, private, tuple(ignore), encoding
+            Path(weights) if weights else None, edition, private, tuple(ignore), encoding, same
         )  # fmt: skip
 
     def read_checkpoint(self, recipe: Recipe, classes: tuple[str, ...]) -> "Checkpoint | None":

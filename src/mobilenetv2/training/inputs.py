@@ -124,20 +124,23 @@ class Teacher:
         return probabilities(logits, self.meaning)[:, self.outputs]
 
 
-def open_teacher(path: str, classes: tuple[str, ...], channels: int) -> Teacher:
+def open_teacher(
+    path: str, classes: tuple[str, ...], channels: int, threads: int | None = None
+) -> Teacher:
     """Return the teacher in a model folder or an exported file.
 
     Args:
         path: the model folder or exported file.
         classes: names of the classes of the data.
         channels: colour channels of the student's input.
+        threads: number of threads; default: the engine's own choice.
 
     Raises:
         RecipeError: the teacher takes another number of channels.
         DataError: the teacher lacks a class of the data.
         WeightsError, ArtifactError: the teacher cannot be read or run.
     """
-    config, answer = load_predictor(Path(path))
+    config, answer = load_predictor(Path(path), threads=threads)
     if config.preprocessing.channels != channels:
         raise RecipeError(
             f"distillation.teacher {path}: takes images of {config.preprocessing.channels} "

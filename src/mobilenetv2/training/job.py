@@ -59,6 +59,8 @@ class Job:
     """Patterns of names in the data that are passed over."""
     zip_encoding: str | None = None
     """Encoding of names in an archive that are not marked as UTF-8."""
+    deterministic: bool = False
+    """True to compute in one thread, so that the number of cores does not change the result."""
 
 
 class Trial(NamedTuple):
@@ -230,6 +232,7 @@ class Run:
             job.private,
             job.ignore,
             job.zip_encoding,
+            job.deterministic,
         )
         if self.trial:
             plots.rates(*self.trial, self.folder / "learning-rate.png")

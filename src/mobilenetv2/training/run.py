@@ -36,6 +36,7 @@ from mobilenetv2.training.recipe import Recipe, check_edition, check_start
 from mobilenetv2.training.recipe_file import Changes
 from mobilenetv2.training.splits import check_same_photos, choose, divide
 from mobilenetv2.training.steps import TrainedEdition, TrainerModule, find_steps
+from mobilenetv2.training.threads import check_deterministic, one_thread
 from mobilenetv2.training.trials import describe_time, find_rate, measure_times
 
 
@@ -47,6 +48,7 @@ def train(
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
     ignore: str | Sequence[str] = (), zip_encoding: str | None = None,
+    deterministic: bool = False,
 ) -> Run:  # fmt: skip
     """Train a classifier on a folder of photos, and measure it on a test split.
 
@@ -86,6 +88,8 @@ def train(
             "hat/old"; a pattern with a '/' is matched with the path below the data.
         zip_encoding: encoding of names in an archive that are not marked as UTF-8, such as 'gbk'.
             Default: UTF-8, else code page 437.
+        deterministic: compute in one thread, so that the numbers of cores and threads do not
+            change a bit of the result; for edition 'torch' on device 'cpu'. Default: False.
 
     Returns:
         The finished run: ``best`` is the model folder, ``metrics`` has the final figures,
@@ -110,7 +114,7 @@ def train(
             data, output, weights=weights, recipe=recipe, changes=changes, epochs=epochs,
             minutes=minutes, seed=seed, find_rate=find_rate, edition=edition, device=device,
             resume=resume, overwrite=overwrite, private=private, ignore=ignore,
-            zip_encoding=zip_encoding,
+            zip_encoding=zip_encoding, deterministic=deterministic,
         )
     )  # fmt: skip
 
@@ -127,6 +131,8 @@ def carry_out(job: Job) -> Run:
         if job.output:
             find_run(job.output, job.resume, job.overwrite)  # before the photos are listed
         steps = check_job(job)
+        if job.deterministic:
+            stack.enter_context(one_thread())
         dataset = open_dataset(job.data, job.ignore, job.zip_encoding)
         check_classes(dataset)
         folder = stack.enter_context(
@@ -207,7 +213,9 @@ def prepare(
     teacher = None
     if recipe.distillation.teacher:
         channels = config.spec.input_channels
-        teacher = open_teacher(recipe.distillation.teacher, dataset.classes, channels)
+        teacher = open_teacher(
+            recipe.distillation.teacher, dataset.classes, channels, 1 if job.deterministic else None
+        )
         recipe = recipe if job.resume else found_again(recipe)
     trainer = steps.make_trainer(config, arrays, recipe, job.device)
     run = Run(job, folder, recipe, config, splits, trainer, teacher, saved, started=started)
@@ -257,6 +265,8 @@ def check_job(job: Job) -> TrainerModule:
             f"{argument('find_rate', True)} needs training steps, and trained = 'head' has "
             "none; leave it out"
         )
+    if job.deterministic:
+        check_deterministic(job.edition, job.device, job.minutes)
     if job.recipe.tensorboard:
         require_tensorboard()
     steps = find_steps(job.edition)
