@@ -106,6 +106,8 @@ class Tally:
     """Answers from a file that does not fit its config."""
     crashes: int = 0
     slowest: float = 0.0
+    seconds: float = 0.0
+    """Time of all mutations."""
     memory: int = 0
     """The most bytes that a file took beside what its process had."""
     failures: list[str] = field(default_factory=list)
@@ -115,7 +117,8 @@ class Tally:
         """Return the row of the table."""
         return (
             f"| {self.title} | {self.mutations:,} | {self.read:,} | {self.refused:,} "
-            f"| {self.stopped:,} | {self.wrong} | {self.crashes} | {self.slowest:.2f} "
+            f"| {self.stopped:,} | {self.wrong} | {self.crashes} "
+            f"| {self.seconds / max(1, self.mutations):.2f} | {self.slowest:.2f} "
             f"| {self.memory / 1e6:.0f} |"
         )
 
@@ -214,7 +217,8 @@ def fuzz(target: Target, mutations: int, first: int = 0) -> Tally:
         target.path.write_bytes(target.wrap(change(target.piece, number)))
         start = time.perf_counter()
         made = outcome(target, idle)
-        tally.slowest = max(tally.slowest, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        tally.slowest, tally.seconds = max(tally.slowest, seconds), tally.seconds + seconds
         tally.memory = max(tally.memory, made.memory)
         tally.mutations += 1
         tally.read += made.status == READ
@@ -281,8 +285,8 @@ def table(tallies: list[Tally], mutations: int, where: str) -> str:
         "took at most beside its library.",
         "",
         "| file | mutations | read | refused | of these stopped | wrong | crashes "
-        "| slowest, s | most extra memory, MB |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| mean, s | slowest, s | most extra memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(tally.row() for tally in tallies),
     ]
     return "\n".join(lines) + "\n"

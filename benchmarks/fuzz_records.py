@@ -8,6 +8,7 @@ import copy
 import json
 import random
 import struct
+import tomllib  # noqa: F401 - so that not each attempt imports it
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
