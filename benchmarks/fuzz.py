@@ -36,6 +36,8 @@ HERE = Path(__file__).parent
 EXTREMES = (0, 1, -1, 0x7F, 0x80, 0x7FFF, 0x8000, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1)
 EDGE = 8192
 """Formats keep their structure at the ends: half of all damage is done there."""
+OFFERS = "\ndef targets("
+"""Text of a module with targets."""
 HANG = 10
 """Seconds after which an attempt is a hang."""
 ROOM = 8 * 1024**3
@@ -104,6 +106,8 @@ class Tally:
     """Answers from a file that does not fit its config."""
     crashes: int = 0
     slowest: float = 0.0
+    seconds: float = 0.0
+    """Time of all mutations."""
     memory: int = 0
     """The most bytes that a file took beside what its process had."""
     failures: list[str] = field(default_factory=list)
@@ -113,7 +117,8 @@ class Tally:
         """Return the row of the table."""
         return (
             f"| {self.title} | {self.mutations:,} | {self.read:,} | {self.refused:,} "
-            f"| {self.stopped:,} | {self.wrong} | {self.crashes} | {self.slowest:.2f} "
+            f"| {self.stopped:,} | {self.wrong} | {self.crashes} "
+            f"| {self.seconds / max(1, self.mutations):.2f} | {self.slowest:.2f} "
             f"| {self.memory / 1e6:.0f} |"
         )
 
@@ -207,11 +212,13 @@ def fuzz(target: Target, mutations: int, first: int = 0) -> Tally:
     whole = outcome(target, idle)  # the file itself must be read; its libraries are imported now
     if whole.status != READ:
         raise RuntimeError(f"{target.title}: the file itself is not read ({whole.words})")
+    change = target.mutate or mutate
     for number in range(first, first + mutations):
-        target.path.write_bytes(target.wrap(mutate(target.piece, number)))
+        target.path.write_bytes(target.wrap(change(target.piece, number)))
         start = time.perf_counter()
         made = outcome(target, idle)
-        tally.slowest = max(tally.slowest, time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        tally.slowest, tally.seconds = max(tally.slowest, seconds), tally.seconds + seconds
         tally.memory = max(tally.memory, made.memory)
         tally.mutations += 1
         tally.read += made.status == READ
@@ -253,8 +260,8 @@ def fuzz_module(module: str, only: str, mutations: int, first: int) -> list[Tall
 
 def modules() -> list[str]:
     """Return the names of the modules beside this one that have targets."""
-    found = (path.stem.removeprefix("fuzz_") for path in sorted(HERE.glob("fuzz_*.py")))
-    return [name for name in found if name != "target"]
+    found = (path for path in sorted(HERE.glob("fuzz_*.py")) if OFFERS in path.read_text("utf-8"))
+    return [path.stem.removeprefix("fuzz_") for path in found]
 
 
 def table(tallies: list[Tally], mutations: int, where: str) -> str:
@@ -278,8 +285,8 @@ def table(tallies: list[Tally], mutations: int, where: str) -> str:
         "took at most beside its library.",
         "",
         "| file | mutations | read | refused | of these stopped | wrong | crashes "
-        "| slowest, s | most extra memory, MB |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| mean, s | slowest, s | most extra memory, MB |",
+        "|---|---|---|---|---|---|---|---|---|---|",
         *(tally.row() for tally in tallies),
     ]
     return "\n".join(lines) + "\n"

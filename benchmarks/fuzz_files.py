@@ -180,7 +180,7 @@ def read_by(
         victim: the file that is mutated, one of a checkpoint's; default: ``path`` itself.
     """
     reading = Reading(reader, path)
-    return Target(title, victim or path, piece, reading.read, wrap, lambda: reading.memory)
+    return Target(title, victim or path, piece, reading.read, wrap, memory=lambda: reading.memory)
 
 
 def read_here(title: str, path: Path, piece: bytes, read: Callable[[Path], object]) -> Target:

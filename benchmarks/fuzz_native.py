@@ -1,19 +1,20 @@
 """Exported files of MNN, ncnn and ExecuTorch, mutated and sealed again as an attacker would.
 
-The mutations of ``fuzz.mutate`` damage bytes. Those here put a hostile number into one field of a
-file after the other: into every number of MNN's tables and lists, and every number of ncnn's text.
+Each file is mutated twice: the harness damages its bytes, and the mutations here put hostile
+numbers into its fields: numbers of MNN's and ExecuTorch's tables and lists, and of ncnn's texts.
 """
 
 import dataclasses
+import importlib
 import json
 import random
 import re
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
-from fuzz_target import Target
+from fuzz_target import Target, WrongAnswer
 
 from mobilenetv2.checkpoints.description import sidecar_path
 from mobilenetv2.exporting.job import Options, writer_of
@@ -34,6 +35,10 @@ Place = tuple[int, str]
 """Position of a number in a file, and its type in the schema."""
 Mutation = Callable[[bytes, int], bytes]
 """Function from a file and a seed to a damaged file."""
+IMPORTED = (
+    "encodings.utf_8_sig", "mobilenetv2.runtime.foreign", "mobilenetv2.runtime.mnn",
+)  # fmt: skip
+"""Modules that attempts import, so that not each fork does it anew."""
 WORDS = (*map(str, HOSTILE), "nan", "inf", "1e38", "4294967295", "0.5", "-0.0", "")
 """Numbers in a text."""
 
@@ -87,8 +92,10 @@ def with_number(data: bytes, at: int, kind: str, value: int) -> bytes:
 def hostile_numbers(find: Callable[[bytes], list[Place]]) -> Mutation:
     """Return a mutation that puts hostile numbers into one to three of a file's places."""
 
+    known = cache(find)  # of one file
+
     def mutate(data: bytes, seed: int) -> bytes:
-        choice, found = random.Random(seed), find(data)
+        choice, found = random.Random(seed), known(data)
         for _ in range(choice.randint(1, 3)):
             data = with_number(data, *choice.choice(found), choice.choice(HOSTILE))
         return data
@@ -123,7 +130,9 @@ def answers(path: Path) -> Callable[[], object]:
         size = found.config.preprocessing.size
         logits = found.predict(np.resize(picture, (1, *size, 3)))
         if logits.shape != (1, SPEC.logits):
-            raise RuntimeError(f"an answer of another network: {logits.shape}")
+            raise WrongAnswer(f"an answer of another network: {logits.shape}")
+        if not np.isfinite(logits).all():
+            raise WrongAnswer(f"not finite: {logits}")
         return logits
 
     return attempt
@@ -153,17 +162,27 @@ STRUCTURED: dict[str, Mutation] = {
 """Mutation of fields instead of bytes, by the title of the target."""
 
 
-def targets(folder: Path, only: str = "") -> Iterator[Target]:
-    """Yield the files of each engine whose packages are installed.
+def targets(folder: Path) -> Iterator[Target]:
+    """Yield the files of each engine whose packages are installed, and again for their fields.
 
     Args:
         folder: empty folder for the files.
-        only: part of the titles that are wanted, so that no others are exported.
     """
-    if not FORMATS["mnn"].missing() and only in "MNN":
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for target in files(folder):
+        yield target
+        if change := STRUCTURED.get(target.title):
+            yield dataclasses.replace(target, title=f"{target.title}, fields", mutate=change)
+
+
+def files(folder: Path) -> Iterator[Target]:
+    """Yield the files of each engine whose packages are installed."""
+    if not FORMATS["mnn"].missing():
         path = exported("mnn", folder)
         yield Target("MNN", path, path.read_bytes()[: -seal.DIGITS], answers(path), sealed)
-    if not FORMATS["ncnn"].missing() and only in "ncnn, its graph, its weights, its config":
+    if not FORMATS["ncnn"].missing():
+        importlib.import_module("ncnn")
         path = exported("ncnn", folder)
         parts = {"graph": path, "weights": weights_path(path), "config": sidecar_path(path)}
         kept = {file: file.read_bytes() for file in parts.values()}
@@ -178,7 +197,7 @@ def targets(folder: Path, only: str = "") -> Iterator[Target]:
 
         for title, file in parts.items():
             yield Target(f"ncnn, its {title}", file, kept[file], of_three)
-    if not FORMATS["executorch"].missing() and only in "ExecuTorch":
+    if not FORMATS["executorch"].missing():
         path = exported("executorch", folder)
         # Only read: what is taken runs in a process of its own, whose start takes seconds.
         attempt = partial(read_program, path)

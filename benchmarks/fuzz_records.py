@@ -8,6 +8,7 @@ import copy
 import json
 import random
 import struct
+import tomllib  # noqa: F401 - so that not each attempt imports it
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -71,10 +72,10 @@ def answer(model: Path) -> object:
 
 def resume(run: Path) -> object:
     """Read everything that ``train --resume`` and a report read of a run folder."""
-    folder = open_run(run, resume=True)
-    folder.read_start()
-    saved = folder.read_checkpoint(read_recipe(folder.recipe), CLASSES)
-    return saved, read_split(folder.split), read_run(folder.best)
+    with open_run(run, resume=True) as folder:
+        folder.read_start()
+        saved = folder.read_checkpoint(read_recipe(folder.recipe), CLASSES)
+        return saved, read_split(folder.split), read_run(folder.best)
 
 
 def in_safetensors(whole: bytes) -> Callable[[bytes], bytes]:

@@ -27,6 +27,8 @@ class Target:
     """Read the file at ``path`` as a user's command would; return what was read."""
     wrap: Callable[[bytes], bytes] = bytes
     """Return the file of a mutated piece, with right seals and checksums, as an attacker would."""
+    mutate: Callable[[bytes, int], bytes] | None = None
+    """Return a damaged piece, the same one for the same seed; None: as the harness does."""
     memory: Callable[[], int] | None = None
     """Return the bytes that the last attempt took, if it reads in a process of its own already.
 

@@ -85,10 +85,13 @@ def run_in_empty_folders(words: list[str], home: Path) -> Left:
 def reaches_out(call: str) -> bool:
     """Return True if a traced system call concerns an address that is not of this machine.
 
-    Sockets of the family AF_UNIX are files: glibc asks one of them for the user's name. A socket
-    that is bound to the loopback address ::1 and closed is urllib3's question for IPv6.
+    Sockets of the family AF_UNIX are files: glibc asks one of them for the user's name. ``import
+    tensorflow`` imports requests, and its urllib3 binds a socket to port 0 of ::1 and closes it, to
+    learn whether the system has IPv6 (``_has_ipv6`` in urllib3/util/connection.py). Nothing is
+    connected or sent: only this ``bind`` is let pass, and ``connect`` to ::1 is not.
     """
-    return "AF_UNIX" not in call and "sa_family=" in call and '"::1"' not in call
+    asks_for_ipv6 = call.startswith("bind(") and '"::1"' in call and "htons(0)" in call
+    return "sa_family=" in call and "AF_UNIX" not in call and not asks_for_ipv6
 
 
 def main() -> None:

@@ -1,8 +1,13 @@
+import importlib
 import inspect
 import json
+import pickle
+import re
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +21,11 @@ from mobilenetv2.errors import (
     recipe_key,
     require,
 )
+from mobilenetv2.exporting.job import NotKept, Options, Outcome, Request
+from mobilenetv2.formats import FORMATS
 from mobilenetv2.installation import command
+
+SOURCE = Path(errors.__file__).parent
 
 DISTRIBUTIONS = {
     "pi_heif": "pi-heif",
@@ -46,6 +55,43 @@ def test_who_catches_the_wide_error_catches_the_narrow(
     with pytest.raises(wide, match="what, where and what to do"):
         raise narrow("what, where and what to do")
     assert not issubclass(wide, narrow)
+
+
+def subclasses(kind: type[MobileNetV2Error]) -> Iterator[type[MobileNetV2Error]]:
+    """A class and all that are made of it, wherever they are."""
+    yield kind
+    for one in kind.__subclasses__():
+        yield from subclasses(one)
+
+
+NAMES = "|".join(one.__name__ for one in subclasses(MobileNetV2Error))
+DEFINED = re.compile(rf"^class \w+\(({NAMES})\)", re.MULTILINE)
+for module in SOURCE.rglob("*.py"):
+    if DEFINED.search(module.read_text("utf-8")):
+        importlib.import_module(
+            ".".join(["mobilenetv2", *module.relative_to(SOURCE).with_suffix("").parts])
+        )
+
+
+@pytest.mark.parametrize("kind", list(subclasses(MobileNetV2Error)), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_comes_whole_out_of_another_process(
+    kind: type[MobileNetV2Error], protocol: int
+) -> None:
+    """As out of a pool of processes, which pickles it."""
+    error = kind.__new__(kind)
+    MobileNetV2Error.__init__(error, "photos/\x1b[2Ja.jpg: " + "long" * 5000)
+    error.add_note("in a data loader")
+    found = pickle.loads(pickle.dumps(error, protocol))
+    assert type(found) is kind and str(found) == str(error) and "a.jpg" in str(found)
+    assert found.__notes__ == ["in a data loader"]
+
+
+def test_an_error_about_several_files_keeps_them() -> None:
+    request = Request(FORMATS["onnx"], Options(), Path("a.onnx"))
+    made: Outcome[Any] = Outcome(request, None, error="onnxruntime crashed on it")
+    found = pickle.loads(pickle.dumps(NotKept([made])))
+    assert str(found) == "a.onnx: onnxruntime crashed on it" and found.outcomes == [made]
 
 
 def test_a_package_that_is_there_is_imported() -> None:

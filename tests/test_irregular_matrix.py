@@ -204,11 +204,12 @@ def test_in_a_model_folder(
         assert main(["predict", str(photos / "ball" / "00.png"), "--model", str(folder)]) == 0
 
 
-@pytest.mark.parametrize("name", ["recipe.toml", "start.json", "split.csv"])
+@pytest.mark.parametrize(
+    "name", ["recipe.toml", "start.json", "split.csv", "checkpoint.safetensors"]
+)
 def test_in_a_run_folder(
     name: str, irregular: Make, fails: Fails, trained: Path, photos: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("mobilenetv2.documents")  # the parser of records, from another branch
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     (run / "summary.md").unlink()
     (run / name).unlink()
@@ -322,7 +323,6 @@ def test_in_the_cache(
     irregular: Make, fails: Fails, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The record of a first download, and the part of a file that was cut off."""
-    pytest.importorskip("mobilenetv2.documents")  # the parser of records, from another branch
     from mobilenetv2.hub.models import FIRST_SEEN, VARIABLE
     from mobilenetv2.spec.catalogue import catalogue
 

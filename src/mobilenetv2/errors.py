@@ -27,6 +27,14 @@ class MobileNetV2Error(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(text.message(str(message)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by __init__, since a class may be made of something else than its message.
+        return _made_again, (type(self), *self.args), self.__dict__
+
+
+def _made_again(kind: type[MobileNetV2Error], *args: object) -> MobileNetV2Error:
+    return kind.__new__(kind, *args)
+
 
 class SpecError(MobileNetV2Error):
     """An impossible network, preprocessing or label record."""

@@ -13,9 +13,10 @@ from PIL import Image
 from torch import nn
 
 from mobilenetv2.checkpoints.importer import read_checkpoint
+from mobilenetv2.cli.main import main
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.errors import MobileNetV2Error, installing
+from mobilenetv2.errors import MobileNetV2Error, OutputError, installing
 from mobilenetv2.evaluation import parity as module
 from mobilenetv2.evaluation.edition_runs import Case
 from mobilenetv2.evaluation.parity import (
@@ -38,6 +39,7 @@ from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import json_text
 
 SPEC = NetworkSpec(
     width=0.1, size=(40, 32), classes=5, head_channels=24, numerics=Numerics("same", 1e-3)
@@ -103,6 +105,41 @@ def test_differences_are_measured_against_the_larger_of_one_and_the_reference() 
 def test_a_missing_misshapen_or_impossible_tensor_is_a_departure(value: Any) -> None:
     found = {} if value is None else {"a": value}
     assert compare_tensors({"a": np.zeros(2)}, found) == [Difference("a", float("inf"), 0.0)]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_never_the_same(value: float) -> None:
+    both = np.array([[value, 1.0]])
+    rows = compare_tensors({"logits": both}, {"logits": both})
+    assert rows[0].relative == np.inf and first_departure(rows) == "logits"
+    found = Parity({"torch": rows}, {REFERENCE: np.ones((1, 2)), "torch": both}, 1e-4)
+    assert not found.passed and "the same" not in found.verdict("torch")
+    assert "NaN" not in json_text(found.to_dict()) and "Infinity" not in json_text(found.to_dict())
+
+
+def overflowing(folder: Path, most: float) -> Path:
+    """A model whose logits are of the size of ``most``: finite in float64, if that has it."""
+    arrays = random_arrays(SPEC)
+    arrays["classifier.weight"] = np.full_like(arrays["classifier.weight"], most)
+    store.save(folder, ModelConfig.default(SPEC), arrays)
+    return folder
+
+
+@pytest.mark.slow
+def test_an_edition_that_overflows_where_the_reference_does_not_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = overflowing(tmp_path / "model", 3e38)
+    assert main(["parity", str(model), "--editions", "torch,numpy", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert not found["passed"]
+    assert found["first_departure"] == {"torch": "logits", "numpy": "logits"}
+
+
+def test_a_reference_that_is_not_finite_is_an_error(folder: Path) -> None:
+    x = np.full((1, 40, 32, 3), np.inf, np.float32)  # weights that do this are refused
+    with pytest.raises(OutputError, match=r"model: .*not finite"):
+        compare_editions([Case(folder, x)], ["numpy"])
 
 
 def test_another_best_class_counts_only_where_it_is_clear() -> None:

@@ -24,6 +24,7 @@ from mobilenetv2.evaluation.predictions import BATCH, class_scores, load_picture
 from mobilenetv2.evaluation.report.html import element, plain_table
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.model.outputs import require_finite
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
@@ -55,7 +56,9 @@ class Difference:
 
     @property
     def relative(self) -> float:
-        """Largest absolute difference as a share of max(1, ``scale``)."""
+        """Largest absolute difference as a share of max(1, ``scale``); infinite if either is."""
+        if not (math.isfinite(self.absolute) and math.isfinite(self.scale)):
+            return math.inf
         return self.absolute / max(1.0, self.scale)
 
 
@@ -67,7 +70,8 @@ def compare_tensors(reference: Tensors, tensors: Tensors) -> list[Difference]:
 def _compare(name: str, expected: NDArray, value: NDArray | None) -> Difference:
     worst = math.inf
     if value is not None and value.shape == expected.shape:
-        difference = float(np.abs(value.astype(np.float64) - expected).max())
+        with np.errstate(invalid="ignore", over="ignore"):  # infinity less infinity
+            difference = float(np.abs(value.astype(np.float64) - expected).max())
         worst = difference if math.isfinite(difference) else worst
     return Difference(name, worst, float(np.abs(expected).max()))
 
@@ -211,6 +215,7 @@ def parity(
         DataError: a photo does not exist or cannot be read.
         MobileNetV2Error: an edition is unknown or failed, or the tolerance is impossible.
         MissingExtra: the framework of an edition is not installed.
+        OutputError: the model's outputs are not finite.
 
     Example:
         >>> import mobilenetv2 as mn
@@ -300,6 +305,7 @@ def compare_editions(
     Raises:
         MobileNetV2Error: an edition failed, or the tolerance is not a finite number above 0.
         MissingExtra: the framework of an edition is not installed.
+        OutputError: the reference's logits are not finite, so that there is nothing to compare.
     """
     if not (math.isfinite(tolerance) and tolerance > 0):
         raise MobileNetV2Error(f"tolerance {tolerance:g} must be a finite number above 0")
@@ -308,7 +314,10 @@ def compare_editions(
         for index, case in enumerate(cases):
             np.save(folder / f"x{index}.npy", case.x)
         references = run_edition(REFERENCE, cases, folder)
-        logits = [{REFERENCE: reference.pop("all")} for reference in references]
+        logits = [
+            {REFERENCE: require_finite(reference.pop("all"), str(case.model))}
+            for case, reference in zip(cases, references, strict=True)
+        ]
         rows: list[dict[str, list[Difference]]] = [{} for _ in cases]
         for edition in editions:
             for index, tensors in enumerate(run_edition(edition, cases, folder)):
@@ -347,6 +356,9 @@ def numerics_effect(
         after: the config after the change.
         arrays: the weights.
         pictures: images, uint8 (batch, height, width, channels).
+
+    Raises:
+        OutputError: an output is not finite.
     """
     # Both editions give the same result; NumPy takes a second for each image.
     edition = find("torch" if find_spec("torch") else "numpy")
@@ -356,7 +368,7 @@ def numerics_effect(
         edition.load(network, arrays)
         predict = edition.predictor(network)
         parts = [predict(pictures[i : i + BATCH]) for i in range(0, len(pictures), BATCH)]
-        logits.append(np.concatenate(parts))
+        logits.append(require_finite(np.concatenate(parts), "the model"))
     one, other = logits
     first, second = (class_scores(x, before.spec.classifier.outputs).argmax(1) for x in logits)
     return NumericsEffect(

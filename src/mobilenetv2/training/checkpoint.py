@@ -15,7 +15,7 @@ import numpy as np
 
 from mobilenetv2.documents import parse_json
 from mobilenetv2.errors import MobileNetV2Error, RunError, argument
-from mobilenetv2.files import write_atomically
+from mobilenetv2.files import open_file, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays
 from mobilenetv2.spec.mapping import shown
 from mobilenetv2.spec.records import ModelConfig
@@ -87,10 +87,12 @@ class Checkpoint:
         """Read a checkpoint that :meth:`save` wrote.
 
         Raises:
+            OSError: it is a pipe, a device or a folder, or may not be read.
             RunError: it is damaged, was changed, or has a state that no run can have.
         """
         from safetensors import safe_open
 
+        open_file(path).close()  # the library would wait for a pipe
         try:
             with safe_open(path, "numpy") as file:
                 told = file.metadata()["checkpoint"]

@@ -4,6 +4,7 @@ Every file is written atomically, so that a run that is killed at any moment can
 process at a time has a run: it holds the folder's lock from before the first photo is read.
 """
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -188,11 +189,12 @@ class RunFolder:
             classes: names of the classes of its data.
 
         Raises:
+            OSError: a pipe, a device or a folder stands in its place, or a link leads nowhere.
             RunError: the checkpoint is damaged, or belongs to another recipe, to other classes or
                 to other models than those beside it.
         """
-        if not self.checkpoint.is_file():
-            return None
+        if not os.path.lexists(self.checkpoint):
+            return None  # anything else that stands there is read, or an error
         saved = Checkpoint.load(self.checkpoint)
         if saved.recipe != recipe:
             raise RunError(

@@ -182,6 +182,9 @@ def test_a_file_that_is_no_saved_network_or_another_is_named(tmp_path: Path) -> 
     (tmp_path / "text.keras").write_text("not a zip")
     with pytest.raises(WeightsError, match=r"text.keras: Keras cannot read it \("):
         edition.read(tmp_path / "text.keras")
+    os.mkfifo(tmp_path / "pipe.keras")
+    with pytest.raises(WeightsError, match=r"pipe.keras: is a pipe"):
+        edition.read(tmp_path / "pipe.keras")
     path = tmp_path / "network.keras"
     edition.build(SHALLOW).save(path)
     assert edition.read(path, SHALLOW).config.spec == SHALLOW

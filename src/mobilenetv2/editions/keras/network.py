@@ -36,6 +36,7 @@ from mobilenetv2.spec.blocks import Block, Convolution, Linear, require_inverted
 from mobilenetv2.spec.names import is_classifier, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import Labels, ModelConfig
+from mobilenetv2.zips import Zip
 
 LAST = "channels_last"
 """Data format of every layer, set because a user's keras.json may have another default."""
@@ -386,8 +387,6 @@ def _layer(network: keras.Model, name: str) -> keras.Layer:
 def read(path: str | PathLike[str], config: ModelConfig | NetworkSpec | None = None) -> keras.Model:
     """Read a ``.keras`` file that a network of this edition was saved to."""
     where = os.fspath(path)
-    if not Path(where).is_file():
-        raise WeightsError(f"{where}: no such file")
     _require_plain(Path(where))
     try:
         own = {"UnbiasedBatchNormalization": UnbiasedBatchNormalization}
@@ -439,10 +438,13 @@ def _require_plain(path: Path) -> None:
         return found
 
     try:
-        with zipfile.ZipFile(path) as archive, archive.open("config.json") as file:
-            text = file.read(LARGEST_JSON + 1)
-    # Of the archive, of its compression, and of a member that is not there.
-    except (OSError, KeyError, RuntimeError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        with Zip(path) as archive:
+            text = archive.content("config.json", LARGEST_JSON)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file") from None
+    except OSError as error:
+        raise WeightsError(f"{path}: {error.strerror or error}") from None
+    except (KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(f"{path}: Keras cannot read it ({error})") from None
     parse_json(text, f"{path}: its config", WeightsError, constants=True, hook=check)
 
