@@ -12,7 +12,7 @@ from PIL import Image
 
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images import memory
-from mobilenetv2.images.decode import decode
+from mobilenetv2.images.decode import convert, decode
 from mobilenetv2.images.memory import Shared, needed
 
 
@@ -133,3 +133,41 @@ def test_a_jpeg_of_endless_passes_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(memory, "PASSES", 64 * 48 * 5)
     with pytest.raises(ImageError, match=r"passes\.jpg: .*passes"):
         decode(data, "passes.jpg")
+
+
+@pytest.mark.parametrize(
+    ("megapixels", "mode", "chroma", "bits"),
+    [(48.8, "RGB", 420, 8), (48.8, "RGB", 420, 10), (24.5, "RGBA", 420, 8), (48.8, "L", None, 8)],
+)
+def test_a_phones_heic_has_room(
+    megapixels: float, mode: str, chroma: int | None, bits: int
+) -> None:
+    side = round((megapixels * 1e6) ** 0.5)
+    picture = Image.new(mode, (8, 8))
+    picture.format, picture._size = "HEIF", (side, side)  # type: ignore[attr-defined]
+    picture.info = {"bit_depth": bits} | ({"chroma": chroma} if chroma else {})
+    assert side**2 * 7 <= needed(picture, bytes(6 * 10**6)) <= memory.MOST or mode == "L"
+    picture.info = {"bit_depth": 10, "chroma": 444}
+    assert needed(picture) > memory.MOST or mode == "L"
+
+
+def test_a_picture_of_the_callers_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenetv2.images.decode.LARGE", 10)
+    picture = Image.new("RGB", (6, 8))
+    picture.putpixel((0, 0), (255, 255, 255))
+    before = picture.tobytes()
+    for orientation in range(1, 9):
+        picture.getexif()[274] = orientation
+        convert(picture, "photo")
+        assert picture.tobytes() == before
+
+
+def test_a_photo_that_its_exif_turns_is_refused_with_its_own_way_out() -> None:
+    picture = Image.new("L", (10_000, 9_000)).convert("RGB")
+    exif = Image.Exif()
+    exif[274] = 6
+    _, data = opened(picture, "JPEG", exif=exif)
+    with pytest.raises(ImageError) as caught:
+        decode(data, "portrait.jpg")
+    for part in ("portrait.jpg", "limit of 537 MB", "upright", "EXIF"):
+        assert part in str(caught.value)
