@@ -70,7 +70,7 @@ class Limits:
     """Maximum number of bytes that reading and resizing the photo takes.
 
     In pixels: 122 million for JPEG, PNG, BMP, TGA and uncompressed TIFF in colour, enough for
-    108-megapixel phones; 73 million if its EXIF orientation makes rows of its columns; 62 million
+    108-megapixel phones; 64 million if its EXIF orientation makes rows of its columns; 62 million
     with transparency, CMYK or compressed TIFF; 60 million for HEIC as phones write it; 52 million
     for a progressive JPEG; 32 million for WebP (25 with transparency), 28 for AVIF (19), and 22 for
     JPEG 2000.

@@ -7,6 +7,8 @@ read at once share the same bound: a thread waits until the others have left eno
 
 import ctypes
 import os
+import re
+import struct
 import sys
 import threading
 from collections.abc import Iterator
@@ -40,8 +42,8 @@ _HEIC = {(420, False): 6, (420, True): 9, (444, False): 10, (444, True): 16}
 Measured: 5.2, 8.1, 9.0 and 15.1, and at most 3/2 as much with transparency (20.2 for 15.1).
 """
 _RGB = 4
-_TURNING = 3
-"""Bytes of the three channels of a pixel, each on its own."""
+_TURNING = 4
+"""Bytes of the three channels of a pixel, each on its own, and of one that was freed in between."""
 _J2K = 6
 """Bytes of OpenJPEG for a channel of a pixel: numbers of 32 bits, and the tile's bytes."""
 _IN_PYTHON = 9
@@ -50,6 +52,8 @@ _RESIZING, _MOST_RESIZING = 2048, 128 * 1024**2
 """Bytes for each pixel of the longer side, and at most: a picture resized in one direction."""
 _BAND = 20 * BAND
 _SCAN, _SCAN_MARK = 0xDA, b"\xff\xda"
+_PART = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
+"""Box with the (width, height) of one part of a HEIC or AVIF, such as a tile."""
 _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 258, 277, 322, 323
 """TIFF's tags."""
 
@@ -145,7 +149,7 @@ def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
     resizing = min(_RESIZING * max(image.size), _MOST_RESIZING)
     # libtiff and the decoders of WebP, AVIF and JPEG 2000 copy the file.
     files = len(data) * (1 if image.format in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TGA") else 2)
-    return max(steps) * image.width * image.height + _tile(image) + resizing + files + band
+    return max(steps) * _pixels(image, data) + _tile(image) + resizing + files + band
 
 
 def needed_if_cut(image: Image.Image, data: bytes) -> int:
@@ -181,6 +185,14 @@ def _decoding(image: Image.Image, data: bytes) -> int:
     if isinstance(image, TiffImagePlugin.TiffImageFile):  # a strip may be the whole picture
         return 0 if codec == "raw" else max(4, _sample_bytes(image))
     return _IN_PYTHON if codec in ("ppm", "ppm_plain", "bmp_rle") else 0
+
+
+def _pixels(image: Image.Image, data: bytes) -> int:
+    """Return the pixels of a picture, or of its largest part in HEIC and AVIF if that has more."""
+    sides = [image.size]
+    if image.format in ("HEIF", "AVIF"):
+        sides += [struct.unpack(">II", found[1]) for found in _PART.finditer(data)]
+    return max(width * height for width, height in sides)
 
 
 def _tile(image: Image.Image) -> int:
