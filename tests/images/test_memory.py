@@ -150,10 +150,10 @@ def test_a_phones_heic_has_room(
 ) -> None:
     side = round((megapixels * 1e6) ** 0.5)
     picture = Image.new(mode, (8, 8))
-    picture.format, picture._size = "HEIF", (side, side)  # type: ignore[attr-defined]
-    picture.info = {"bit_depth": bits} | ({"chroma": chroma} if chroma else {})
+    picture.format, picture._size = "HEIF", (side, side)
+    picture.info.update({"bit_depth": bits} | ({"chroma": chroma} if chroma else {}))
     assert side**2 * 7 <= needed(picture, bytes(6 * 10**6)) <= memory.MOST or mode == "L"
-    picture.info = {"bit_depth": 10, "chroma": 444}
+    picture.info.update({"bit_depth": 10, "chroma": 444})
     assert needed(picture) > memory.MOST or mode == "L"
 
 
