@@ -24,6 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from mobilenetv2.errors import InUse
 from mobilenetv2.locks import hold
 
 TEMPORARY = ".partial-"
@@ -31,6 +32,12 @@ PREVIOUS = ".previous-"
 ORPHANED = 24 * 3600.0
 """Age in seconds after which a temporary folder counts as abandoned on a disk without locks."""
 
+
+LEFT = re.compile(
+    rf"{re.escape(PREVIOUS)}(?P<previous>.+)|{re.escape(TEMPORARY)}(?P<temporary>.+)(\.lock|-\w+)",
+    re.DOTALL,
+)
+"""Names of what a killed process leaves: a former folder, a temporary file or folder, a lock."""
 
 KINDS = {
     stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
@@ -315,15 +322,20 @@ def recover(target: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left directly in ``folder``; no process may be writing there."""
-    for previous in folder.glob(f"{PREVIOUS}*"):
-        if previous.with_name(previous.name.removeprefix(PREVIOUS)).exists():
-            shutil.rmtree(previous, ignore_errors=True)
-    for orphan in folder.glob(f"{TEMPORARY}*"):
-        if orphan.is_dir():
-            shutil.rmtree(orphan, ignore_errors=True)
-        else:
-            orphan.unlink(missing_ok=True)
+    """Remove what killed processes left directly in ``folder``.
+
+    What another process holds stays: it may be writing there.
+    """
+    for left in sorted(folder.iterdir()):
+        if not (found := LEFT.fullmatch(left.name)):
+            continue
+        target = folder / (found["previous"] or found["temporary"])
+        if found["previous"] and not target.exists():
+            continue  # recover will bring it back
+        # What cannot be locked or removed is in nobody's way.
+        with suppress(InUse, OSError), hold(target) as alone:  # removes the lock that was left
+            if left.exists() and (alone or time.time() - left.stat().st_mtime > ORPHANED):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _flush_folder(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Import and export of other projects' checkpoints."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -161,7 +162,9 @@ def import_checkpoint(
         (10, ('airplane', 'automobile'))
     """
     name, source = fspath(file), Path(file)
-    with _reserved(None if output is None else Path(output), overwrite):
+    out = None if output is None else Path(output)
+    allowed = None if out is None else partial(require_replaceable, out, overwrite)
+    with nullcontext() if out is None else hold(out, allowed=allowed):
         if source.exists() or source.with_name(f"{source.name}.index").is_file():
             options = ImportOptions(
                 dialect=dialect,
@@ -190,21 +193,9 @@ def import_checkpoint(
                 if value is not None:
                     raise DialectError(f"{name}: {option} is for files; 'weights fetch' gives one")
             imported = Imported(*store.load(locate(name)))
-        if output is not None:
-            store.save(Path(output), *imported)
+        if out is not None:
+            store.save(out, *imported)
         return imported
-
-
-@contextmanager
-def _reserved(out: Path | None, overwrite: bool) -> Iterator[None]:
-    """Hold a model folder that will be written, or nothing."""
-    if out is None:
-        yield
-        return
-    require_replaceable(out, overwrite)  # makes no folder for one that is refused
-    with hold(out):
-        require_replaceable(out, overwrite)  # another process may have been faster
-        yield
 
 
 def _require_name(name: str) -> None:

@@ -2,7 +2,9 @@
 
 import errno
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -111,12 +113,12 @@ class Audit:
             folder: path of the folder to create.
 
         Raises:
+            InUse: another process writes the folder.
             MobileNetV2Error: the path is the current folder.
             OSError: the folder contains other files, or cannot be written.
         """
         place = Path(folder)
-        require_place(place)
-        with atomic_folder(place) as made:
+        with hold(place, allowed=partial(require_place, place)), atomic_folder(place) as made:
             write_atomically(made / FIGURES, json_text(self.to_dict(), indent=1) + "\n")
             write_atomically(made / PAGE, audit_html(self.inspection, self.issues, self._dataset))
         say(f"audit: {visible(str(place / PAGE))}")
@@ -161,6 +163,7 @@ def audit(
         WeightsError: the model cannot be downloaded or read.
         ArtifactError: options of a model are given without one, or the runtime cannot run it.
         MissingExtra: the runtime is not installed.
+        InUse: another process writes ``output``.
 
     Example:
         >>> found = mn.audit(photos, output="audit")
@@ -171,38 +174,41 @@ def audit(
         >>> sorted(path.name for path in (folder / "audit").iterdir())
         ['audit.html', 'audit.json']
     """
-    if output is not None:
-        require_place(Path(output))
-    dataset = open_dataset(fspath(data), ignore, zip_encoding)
-    if model is None:
-        if runtime is not None or threads is not None or device != "cpu" or flips:
-            options = ", ".join(map(argument, ("runtime", "threads", "device", "flips")))
-            raise ArtifactError(f"{options} are for a model; give {argument('model')}, too")
-        inspection, _ = inspect(dataset)
-        found = Audit(inspection, tuple(find_issues(Evidence(inspection))), (), None, 0, dataset)
-    else:
-        with located(model) as given:
-            loaded = load_model(
-                given.place, runtime=runtime, device=device, threads=threads, flips=flips
+    place = None if output is None else Path(output)
+    allowed = None if place is None else partial(require_place, place)
+    with nullcontext() if place is None else hold(place, allowed=allowed):
+        dataset = open_dataset(fspath(data), ignore, zip_encoding)
+        if model is None:
+            if runtime is not None or threads is not None or device != "cpu" or flips:
+                options = ", ".join(map(argument, ("runtime", "threads", "device", "flips")))
+                raise ArtifactError(f"{options} are for a model; give {argument('model')}, too")
+            inspection, _ = inspect(dataset)
+            found = Audit(
+                inspection, tuple(find_issues(Evidence(inspection))), (), None, 0, dataset
             )
-            config = loaded.config
-            outputs = np.array(match(dataset.classes, config.labels, dataset.place))
-            if by_index := index_note(dataset.classes, config.labels):
-                say(f"note: {by_index}")
-            inspection, logits = inspect(dataset, config.preprocessing, loaded.predict)
-            known = trained_on(given.place)
-        errors: list[LabelError] = []
-        learnt, here = 0, True
-        if logits is not None:
-            likely = probabilities(logits, config.outputs)[:, outputs]
-            errors, learnt = _doubted(inspection, likely, known)
-            here = known.here(fspath(data))
-        evidence = Evidence(inspection, errors, config.preprocessing.size, learnt, here)
-        doubts = tuple(_named(inspection, error) for error in errors)
-        issues = tuple(find_issues(evidence))
-        found = Audit(inspection, issues, doubts, given.name, learnt, dataset)
-    if output is not None:
-        found.save(output)
+        else:
+            with located(model) as given:
+                loaded = load_model(
+                    given.place, runtime=runtime, device=device, threads=threads, flips=flips
+                )
+                config = loaded.config
+                outputs = np.array(match(dataset.classes, config.labels, dataset.place))
+                if by_index := index_note(dataset.classes, config.labels):
+                    say(f"note: {by_index}")
+                inspection, logits = inspect(dataset, config.preprocessing, loaded.predict)
+                known = trained_on(given.place)
+            errors: list[LabelError] = []
+            learnt, here = 0, True
+            if logits is not None:
+                likely = probabilities(logits, config.outputs)[:, outputs]
+                errors, learnt = _doubted(inspection, likely, known)
+                here = known.here(fspath(data))
+            evidence = Evidence(inspection, errors, config.preprocessing.size, learnt, here)
+            doubts = tuple(_named(inspection, error) for error in errors)
+            issues = tuple(find_issues(evidence))
+            found = Audit(inspection, issues, doubts, given.name, learnt, dataset)
+        if place is not None:
+            found.save(place)
     return found
 
 
@@ -213,8 +219,6 @@ def require_place(folder: Path) -> None:
     if folder.exists() and folder.samefile(Path.cwd()):
         raise MobileNetV2Error(f"output {folder} is the current folder; choose a new folder")
     require_only(folder, (PAGE, FIGURES))
-    with hold(folder):
-        pass  # no other audit writes it, and the disk takes its lock
 
 
 def _doubted(

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mobilenetv2.checkpoints.description import digest, sidecar_path
@@ -111,9 +112,7 @@ def write_checkpoint(
     if dialect.suffixes and not out.name.lower().endswith(dialect.suffixes):
         raise DialectError(f"{out}: a {name} file ends in {' or '.join(dialect.suffixes)}")
     paths = dialect.places(out)
-    _require_new(paths, overwrite)  # makes no folder for files that are refused
-    with hold(out):
-        _require_new(paths, overwrite)  # another process may have been faster
+    with hold(out, allowed=None if overwrite else partial(_require_new, paths)):
         if dialect.folder:
             require_only(out, dialect.folder)
         dialect.write(made.config, arrays, out)
@@ -126,9 +125,9 @@ def write_checkpoint(
     return dataclasses.replace(made, paths=tuple(paths))
 
 
-def _require_new(places: Iterable[Path], overwrite: bool) -> None:
+def _require_new(places: Iterable[Path]) -> None:
     for place in places:
-        if place.exists() and not overwrite:
+        if place.exists():
             raise ArtifactError(
                 f"{place}: exists already; choose another path, or give "
                 f"{argument('overwrite', True)} to replace it"

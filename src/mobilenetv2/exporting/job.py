@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -432,22 +433,18 @@ def reserved(requests: Sequence[Request], overwrite: bool) -> Iterator[None]:
         InUse: another process writes one of the files.
         ArtifactError: a file exists.
     """
-    if not overwrite:
-        require_new(requests)  # makes no folder for files that are refused
     with ExitStack() as stack:
         for request in requests:
-            stack.enter_context(hold(request.out))
-        if not overwrite:
-            require_new(requests)  # another process may have been faster
+            allowed = None if overwrite else partial(require_new, request)
+            stack.enter_context(hold(request.out, allowed=allowed))
         yield
 
 
-def require_new(requests: Iterable[Request]) -> None:
+def require_new(request: Request) -> None:
     """Raise ArtifactError if a requested file exists."""
-    for request in requests:
-        for place in request.format.files(request.out):
-            if place.exists():
-                raise ArtifactError(
-                    f"{place}: exists already; choose another path, or give "
-                    f"{argument('overwrite', True)} to replace it"
-                )
+    for place in request.format.files(request.out):
+        if place.exists():
+            raise ArtifactError(
+                f"{place}: exists already; choose another path, or give "
+                f"{argument('overwrite', True)} to replace it"
+            )

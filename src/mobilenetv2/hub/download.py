@@ -24,10 +24,10 @@ from pathlib import Path
 
 from mobilenetv2 import __version__
 from mobilenetv2.documents import LARGEST_RECORD, read_table
-from mobilenetv2.errors import InUse, WeightsError
+from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import sha256_of_file, write_atomically
 from mobilenetv2.locks import hold
-from mobilenetv2.progress import say, track
+from mobilenetv2.progress import track
 
 LARGEST = 256 * 1024**2
 """Maximum size in bytes; every published MobileNetV2 is much smaller."""
@@ -117,12 +117,7 @@ def download(
     """
     if target.is_file():  # without a lock, since the cache may be read-only
         return checksum.require(target)
-    with contextlib.ExitStack() as stack:
-        try:
-            stack.enter_context(hold(target))
-        except InUse:
-            say(f"{target.name}: another process is fetching it, waiting")
-            stack.enter_context(hold(target, wait=True))
+    with hold(target, wait=True):
         if target.is_file():
             return checksum.require(target)
         return _Transfer(url, target, checksum, size_limit, timeout).finish(sleep)

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -75,8 +76,12 @@ class LastingPredictor:
     def __call__(self, pictures: NDArray) -> NDArray:
         """Return the outputs for uint8 images (batch, height, width, channels)."""
         if self._process != os.getpid():
-            _LEFT.append(self._run)
-            self._run, self._process = self._start(), os.getpid()
+            with _starting:
+                if self._process != os.getpid():  # else another thread was faster
+                    run = self._start()
+                    _LEFT.append(self._run)
+                    # The process last: it lets other threads pass without the lock.
+                    self._run, self._process = run, os.getpid()
         return self._run(pictures)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -91,21 +96,25 @@ _MOST_ARRIVED = 4
 
 def _arrived(token: bytes, start: Callable[[], Predictor]) -> LastingPredictor:
     """Return the predictor that was pickled, or the one that its last copy has become."""
-    found = _ARRIVED.get(token)
-    if found is None:
-        found = _ARRIVED[token] = LastingPredictor(start)
-        found._token = token
-        while len(_ARRIVED) > _MOST_ARRIVED:
-            _ARRIVED.popitem(last=False)
-    return found
+    with _starting:
+        found = _ARRIVED.get(token)
+        if found is None:
+            found = _ARRIVED[token] = LastingPredictor(start)
+            found._token = token
+            while len(_ARRIVED) > _MOST_ARRIVED:
+                _ARRIVED.popitem(last=False)
+        return found
 
 
 _forked = False
+_starting = threading.RLock()
+"""Lock, so that of several threads in a new process one starts the engine."""
 
 
 def _note_fork() -> None:
-    global _forked
-    _forked = True
+    global _forked, _starting
+    # A thread that held the lock at the fork does not exist here, and would never release it.
+    _forked, _starting = True, threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import NamedTuple, get_args
@@ -206,7 +207,9 @@ class RunFolder:
                 f"{self.checkpoint}: belongs to a run on {quoted(of)}, and {found}; start a new run"
             )
         try:
-            for model in [self.best] * bool(saved.rows) + [self.last] * bool(saved.epoch):
+            # Only best is needed to continue; somebody may have removed last.
+            last = bool(saved.epoch) and self.last.exists()
+            for model in [self.best] * bool(saved.rows) + [self.last] * last:
                 beside, _ = store.load(model)
                 if (beside.spec, beside.labels) != (saved.config.spec, saved.config.labels):
                     raise WeightsError(f"{model}: a model of another network or other classes")
@@ -258,9 +261,8 @@ def open_run(path: Path, resume: bool = False, overwrite: bool = False) -> Itera
         OSError: the folder cannot be made or written.
         RunError: :func:`find_run` refuses it.
     """
-    find_run(path, resume, overwrite)  # makes no folder for a run that is refused
-    with hold(path, inside=True):
-        folder = find_run(path, resume, overwrite)  # another process may have been faster
+    folder = RunFolder(path)
+    with hold(path, inside=True, allowed=partial(find_run, path, resume, overwrite)):
         if resume:
             sweep(path)
             recover(folder.best)

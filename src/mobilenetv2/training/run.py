@@ -17,7 +17,6 @@ from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
 from mobilenetv2.training.finalise import finalise
 from mobilenetv2.training.folder import (
     RunFolder,
-    find_run,
     new_run,
     open_run,
     require_tensorboard,
@@ -128,16 +127,15 @@ def carry_out(job: Job) -> Run:
     """
     with out_of_memory_guard("training"), ExitStack() as stack:
         started = time.monotonic()
-        if job.output:
-            find_run(job.output, job.resume, job.overwrite)  # before the photos are listed
+        if job.output:  # before the photos are listed, which may take long
+            folder = stack.enter_context(open_run(job.output, job.resume, job.overwrite))
         steps = check_job(job)
         if job.deterministic:
             stack.enter_context(one_thread())
         dataset = open_dataset(job.data, job.ignore, job.zip_encoding)
         check_classes(dataset)
-        folder = stack.enter_context(
-            open_run(job.output, job.resume, job.overwrite) if job.output else new_run(job.data)
-        )
+        if not job.output:
+            folder = stack.enter_context(new_run(job.data))
         run = prepare(job, folder, dataset, steps, started)
         if run.fits_head:
             fit_head(run)
