@@ -60,6 +60,13 @@ def picture(mode: str, side: int, kind: str, **options: object) -> Callable[[Pat
     return write
 
 
+def turned_by(orientation: int) -> bytes:
+    """Return EXIF metadata with an orientation."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
 PICTURES = {
     "rgba.png": picture("RGBA", 12_200, "PNG"),
     "most-rgba.png": picture("RGBA", 7_700, "PNG"),
@@ -69,6 +76,8 @@ PICTURES = {
     "most-cmyk.jpg": picture("CMYK", 7_700, "JPEG"),
     "progressive.jpg": picture("RGB", 7_000, "JPEG", progressive=True),
     "108-megapixels.jpg": picture("RGB", 10_400, "JPEG"),
+    "upside-down.jpg": picture("RGB", 10_400, "JPEG", exif=b"Exif\0\0" + turned_by(3)),
+    "portrait.jpg": picture("RGB", 8_000, "JPEG", exif=b"Exif\0\0" + turned_by(6)),
     "rgba.webp": picture("RGBA", 4_900, "WEBP", lossless=True, quality=0, method=0),
     "rgba.tif": picture("RGBA", 7_600, "TIFF", compression="tiff_deflate"),
     "rgb.jp2": picture("RGB", 4_500, "JPEG2000"),

@@ -81,8 +81,14 @@ def read_file(path: Path, most: int | None = None) -> bytes:
         OSError: :func:`open_file` cannot open it, or it is larger.
     """
     with open_file(path) as file:
-        data = file.read() if most is None else file.read(most + 1)
-    if most is not None and len(data) > most:
+        if most is None:
+            return file.read()
+        # Python takes as much memory as it is asked for, whatever there is to read.
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(min(size, most) + 1)
+        if len(data) > size:  # it grows, or is one of /proc's, which are larger than they say
+            data += file.read(most + 1 - len(data))
+    if len(data) > most:
         raise OSError(errno.EFBIG, f"is larger than {most:,} bytes", str(path))
     return data
 

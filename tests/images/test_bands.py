@@ -59,3 +59,16 @@ def test_one_transparent_pixel_in_the_last_band_is_found(small_bands: None) -> N
 def test_channels_turn_as_their_picture_does(turn: Image.Transpose) -> None:
     image = picture("RGB")
     assert bands.turned(list(image.split()), turn).tobytes() == image.transpose(turn).tobytes()
+
+
+@pytest.mark.parametrize("turn", list(Image.Transpose))
+@pytest.mark.parametrize("height", [50, 49, 1])
+def test_a_picture_flips_in_its_own_memory(
+    turn: Image.Transpose, height: int, small_bands: None
+) -> None:
+    image = picture("RGB").crop((0, 0, 37, height))
+    right = image.transpose(turn)
+    assert bands.is_transposing(turn) == (right.size != image.size)
+    if not bands.is_transposing(turn):
+        bands.flip(image, turn)
+        assert image.tobytes() == right.tobytes()

@@ -2,17 +2,23 @@
 
 import io
 import os
+import struct
+import subprocess
+import sys
 import threading
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import mobilenetv2
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images import memory
-from mobilenetv2.images.decode import decode
+from mobilenetv2.images.decode import convert, decode
 from mobilenetv2.images.memory import Shared, needed
 
 
@@ -98,7 +104,7 @@ def test_a_picture_counts_by_its_kind() -> None:
         return (total - converted - 2048 * 2000) // (2000 * 1500)
 
     assert width("PNG") == width("JPEG") == width("BMP") == width("TIFF") == 4
-    assert width("PNG", turned=True) == width("JPEG", turned=True) == 7
+    assert width("PNG", turned=True) == width("JPEG", turned=True) == 8
     assert width("PNG", "RGBA") == width("JPEG", "CMYK") == 8
     assert width("JPEG", progressive=True) == 10
     assert width("TIFF", compression="tiff_deflate") == 8
@@ -133,3 +139,124 @@ def test_a_jpeg_of_endless_passes_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(memory, "PASSES", 64 * 48 * 5)
     with pytest.raises(ImageError, match=r"passes\.jpg: .*passes"):
         decode(data, "passes.jpg")
+
+
+@pytest.mark.parametrize(
+    ("megapixels", "mode", "chroma", "bits"),
+    [(48.8, "RGB", 420, 8), (48.8, "RGB", 420, 10), (24.5, "RGBA", 420, 8), (48.8, "L", None, 8)],
+)
+def test_a_phones_heic_has_room(
+    megapixels: float, mode: str, chroma: int | None, bits: int
+) -> None:
+    side = round((megapixels * 1e6) ** 0.5)
+    picture = Image.new(mode, (8, 8))
+    picture.format, picture._size = "HEIF", (side, side)
+    picture.info.update({"bit_depth": bits} | ({"chroma": chroma} if chroma else {}))
+    assert side**2 * 7 <= needed(picture, bytes(6 * 10**6)) <= memory.MOST or mode == "L"
+    picture.info.update({"bit_depth": 10, "chroma": 444})
+    assert needed(picture) > memory.MOST or mode == "L"
+
+
+def test_a_picture_of_the_callers_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobilenetv2.images.decode.LARGE", 10)
+    picture = Image.new("RGB", (6, 8))
+    picture.putpixel((0, 0), (255, 255, 255))
+    before = picture.tobytes()
+    for orientation in range(1, 9):
+        picture.getexif()[274] = orientation
+        convert(picture, "photo")
+        assert picture.tobytes() == before
+
+
+def test_a_photo_that_its_exif_turns_is_refused_with_its_own_way_out() -> None:
+    picture = Image.new("RGB", (9_400, 9_400))
+    exif = Image.Exif()
+    exif[274] = 6
+    _, data = opened(picture, "JPEG", exif=exif)
+    with pytest.raises(ImageError) as caught:
+        decode(data, "portrait.jpg")
+    for part in ("portrait.jpg", "limit of 537 MB", "upright", "EXIF"):
+        assert part in str(caught.value)
+
+
+def test_a_heics_tile_counts_even_if_its_picture_is_small() -> None:
+    picture = Image.new("RGB", (64, 64))
+    picture.format = "HEIF"
+    part = b"\0\0\0\x14ispe\0\0\0\0" + (30_000).to_bytes(4, "big") * 2
+    assert needed(picture, part) > 30_000**2 * 8 > needed(picture)
+
+
+MEASURED = """if True:
+    import sys
+    from pathlib import Path
+    from mobilenetv2.errors import ImageError
+    from mobilenetv2.images.decode import read_photo
+
+    def memory(name):
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+
+    for path in map(Path, sys.argv[1:]):
+        before = memory("VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        try:
+            read_photo(path)
+            said = "read"
+        except ImageError as error:
+            said = "refused"
+        print(memory("VmHWM") - before, said)
+"""
+
+
+def write_png(path: Path, side: int, colour: int, interlaced: bool = False, text: int = 0) -> None:
+    """Write an empty PNG, with chunks of text that are 256 MiB each when unpacked."""
+
+    def zeros(size: int) -> bytes:
+        packer = zlib.compressobj(9 if size == 2**28 else 1)
+        parts = [packer.compress(bytes(min(2**20, size - at))) for at in range(0, size, 2**20)]
+        return b"".join(parts) + packer.flush()
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + body))
+        return struct.pack(">I", len(body)) + kind + body + check
+
+    channels = 4 if colour == 6 else 3
+    grid = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2)]
+    passes = [*grid, (0, 1, 1, 2)] if interlaced else [(0, 0, 1, 1)]
+    size = sum(
+        -(-(side - top) // down) * (-(-(side - left) // across) * channels + 1)
+        for left, top, across, down in passes
+    )
+    header = struct.pack(">IIBBBBB", side, side, 8, colour, 0, 0, interlaced)
+    bomb = chunk(b"iTXt", b"k\0\1\0\0\0" + zeros(2**28)) if text else b""
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + bomb * text
+        + chunk(b"IDAT", zeros(size)) + chunk(b"IEND", b"")
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_the_worst_pictures_stay_within_the_bound(tmp_path: Path) -> None:
+    expected = {"transparent.png": "read", "interlaced.png": "read", "text.png": "refused"}
+    write_png(tmp_path / "transparent.png", 7_700, 6)
+    write_png(tmp_path / "interlaced.png", 7_700, 6, interlaced=True)
+    write_png(tmp_path / "text.png", 64, 2, text=8)
+    for name, said, mode, side, options in (
+        ("progressive.jpg", "read", "RGB", 7_000, {"progressive": True}),
+        ("turned.jpg", "read", "RGB", 8_000, {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3"
+                                              b"\0\0\0\1\0\6\0\0\0\0\0\0"}),
+        ("16-megapixels.jp2", "read", "RGBA", 4_000, {}),
+        ("large.webp", "read", "RGBA", 4_900, {"lossless": True, "quality": 0, "method": 0}),
+    ):  # fmt: skip
+        Image.new(mode, (side, side)).save(tmp_path / name, **options)
+        expected[name] = said
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *(str(tmp_path / name) for name in expected)],
+        env=os.environ | {"PYTHONPATH": str(Path(mobilenetv2.__file__).parents[1])},
+        capture_output=True, text=True, check=True, timeout=300,
+    )  # fmt: skip
+    for name, line in zip(expected, done.stdout.splitlines(), strict=True):
+        peak, said = line.split()
+        assert said == expected[name], name
+        assert int(peak) <= memory.MOST, f"{name}: {int(peak):,}"

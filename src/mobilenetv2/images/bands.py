@@ -9,6 +9,12 @@ BAND = 1_000_000
 LARGE = 16_000_000
 """Pixels from which on a picture's copies count."""
 
+_FLIPS = (
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.ROTATE_180,
+)
+
 
 def bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
     """Yield the (left, top, right, bottom) of each band of rows, from the top.
@@ -54,6 +60,35 @@ def is_transparent(image: Image.Image) -> bool:
         any(image.crop(box).convert("RGBA").getchannel("A").histogram()[:255])
         for box in bands(image.size)
     )
+
+
+def is_transposing(turn: Image.Transpose | None) -> bool:
+    """Return True if an operation makes rows of an image's columns."""
+    return turn is not None and turn not in _FLIPS
+
+
+def flip(image: Image.Image, turn: Image.Transpose) -> None:
+    """Flip an image in its own memory, or turn it by 180 degrees.
+
+    Args:
+        image: changed.
+        turn: operation that makes it upright, and leaves its size.
+    """
+    if turn == Image.Transpose.FLIP_LEFT_RIGHT:
+        for box in bands(image.size):
+            image.paste(image.crop(box).transpose(turn), box)
+        return
+    # A band of the upper half changes places with its counterpart below; a middle row stays.
+    half = image.height // 2
+    for left, top, right, bottom in bands((image.width, half)):
+        above = left, top, right, bottom
+        below = left, image.height - bottom, right, image.height - top
+        upper, lower = image.crop(above), image.crop(below)
+        image.paste(lower.transpose(turn), above)
+        image.paste(upper.transpose(turn), below)
+    if image.height % 2 and turn == Image.Transpose.ROTATE_180:
+        middle = 0, half, image.width, half + 1
+        image.paste(image.crop(middle).transpose(turn), middle)
 
 
 def turned(channels: list[Image.Image], turn: Image.Transpose) -> Image.Image:

@@ -24,8 +24,8 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from mobilenetv2.errors import ImageError, MissingExtra, require
 from mobilenetv2.files import read_file
-from mobilenetv2.images import foreign, levels, memory
-from mobilenetv2.images.bands import LARGE, rgb, turned
+from mobilenetv2.images import foreign, headers, levels, memory
+from mobilenetv2.images.bands import LARGE, flip, is_transposing, rgb, turned
 from mobilenetv2.images.cut_jpeg import Incomplete, complete, without_padding
 from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note, darkness
@@ -70,9 +70,10 @@ class Limits:
     """Maximum number of bytes that reading and resizing the photo takes.
 
     In pixels: 122 million for JPEG, PNG, BMP, TGA and uncompressed TIFF in colour, enough for
-    108-megapixel phones; 73 million if its EXIF orientation turns it; 62 million with
-    transparency, CMYK or compressed TIFF; 52 million for a progressive JPEG; 32 million for WebP
-    (25 with transparency), 28 for AVIF (19), 26 for HEIC, and 22 for JPEG 2000.
+    108-megapixel phones; 64 million if its EXIF orientation makes rows of its columns; 62 million
+    with transparency, CMYK or compressed TIFF; 60 million for HEIC as phones write it; 52 million
+    for a progressive JPEG; 32 million for WebP (25 with transparency), 28 for AVIF (19), and 22 for
+    JPEG 2000.
     """
     side: int = 4
     """Minimum of height and width in pixels."""
@@ -178,8 +179,8 @@ def _loaded(data: bytes, name: str, limits: Limits, cut: bool = False) -> _Loade
             raise ImageError(f"{name}: too many passes over its pixels; save it again")
         # A PNG's metadata may come after its pixels, and asking for it would decode them.
         early = image.format != "PNG" or "exif" in image.info
-        turn = _turn(image) if early else None
-        _claim(memory.needed(image, data, turned=turn is not None), image, name, limits)
+        turned = early and is_transposing(_turn(image))
+        _claim(memory.needed(image, data, turned), image, name, limits)
         declared = levels.declared_bits(image, data)  # loading forgets some of it
         try:
             if image.format != "JPEG" or not cut:
@@ -195,10 +196,14 @@ def _loaded(data: bytes, name: str, limits: Limits, cut: bool = False) -> _Loade
 def _claim(needed: int, image: Image.Image, name: str, limits: Limits) -> None:
     """Wait for the memory that a photo takes; raise ImageError if it is more than it may take."""
     if needed > limits.memory:
+        way = "make it smaller, or save it as a plain JPEG or PNG"
+        if image.format in ("JPEG", "PNG") and is_transposing(_turn(image)):
+            # Its columns become rows: both pictures are in memory for a while.
+            way = "make it smaller, or save it upright: its EXIF orientation says that it is turned"
         raise ImageError(
             f"{name}: {image.width:,} x {image.height:,} pixels of this kind take "
-            f"{needed / 1e6:,.0f} MB to read, more than the limit of {limits.memory / 1e6:,.0f}; "
-            "make it smaller, or save it as a plain JPEG or PNG"
+            f"{needed / 1e6:,.0f} MB to read, more than the limit of {limits.memory / 1e6:,.0f} "
+            f"MB; {way}"
         )
     SHARED.claim(needed)
 
@@ -210,9 +215,11 @@ def open_picture(data: bytes, name: str) -> Image.Image:
         An image as Pillow opens it, to be used as a context.
 
     Raises:
-        ImageError: a camera's RAW file, or HEIC without the package that reads it.
+        ImageError: a camera's RAW file, HEIC without the package that reads it, or a header that
+            would take minutes.
         OSError, SyntaxError: neither Pillow nor pi_heif can read it.
     """
+    headers.check(data, name)
     tga = foreign.suffix(name) in _TGA_SUFFIXES or data.endswith(_TGA_END)
     try:
         image = Image.open(io.BytesIO(data), formats=(*FORMATS, "TGA") if tga else FORMATS)
@@ -244,7 +251,8 @@ def convert(image: Image.Image, name: str, limits: Limits = LIMITS) -> Decoded:
         turn = _turn(image)
         _claim(memory.needed(image, turned=turn is not None), image, name, limits)
         image.load()
-        return _upright(_in_rgb(image, name, None, turn))
+        found = _in_rgb(image, name, None, turn)
+        return _upright(found, own=found.image is not image)
 
 
 def _in_rgb(
@@ -265,17 +273,24 @@ def _in_rgb(
     return _Loaded(rgb(image), turn, (depth,) if depth else ())
 
 
-def _upright(found: _Loaded) -> Decoded:
-    """Return a picture upright, with a note if it is nearly black; ``found`` loses its image."""
+def _upright(found: _Loaded, own: bool = True) -> Decoded:
+    """Return a picture upright, with a note if it is nearly black; ``found`` loses its image.
+
+    Args:
+        found: what was loaded.
+        own: False if its image is the caller's, who may use it again.
+    """
     image = found.image
     if found.turn is not None:
         del found.image  # a large one is freed while its channels are turned
-        if image.width * image.height > LARGE:
+        if image.width * image.height <= LARGE:
+            image = image.transpose(found.turn)
+        elif not own or is_transposing(found.turn):
             channels = list(image.split())
             del image
             image = turned(channels, found.turn)
         else:
-            image = image.transpose(found.turn)
+            flip(image, found.turn)
     dark = darkness(image)
     return Decoded(image, (*found.notes, dark) if dark else found.notes)
 

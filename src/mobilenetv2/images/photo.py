@@ -42,13 +42,17 @@ def network_picture_noted(photo: Photo, record: Preprocessing) -> tuple[NDArray,
     Raises:
         ImageError: as :func:`network_picture`.
     """
-    with SHARED.work():
-        decoded = open_photo_noted(photo)
-        image = decoded.image
-        prepared = isinstance(photo, Image.Image | np.ndarray)
-        if prepared and image.size == record.size[::-1]:
-            record = record.largest()
-        return preprocess(image, record, str(path_of(photo) or "photo")), decoded.notes
+    with SHARED.work():  # the large picture is gone when the call returns, before the block ends
+        return _prepared(photo, record)
+
+
+def _prepared(photo: Photo, record: Preprocessing) -> tuple[NDArray, tuple[Note, ...]]:
+    decoded = open_photo_noted(photo)
+    image = decoded.image
+    is_own = isinstance(photo, Image.Image | np.ndarray)
+    if is_own and image.size == record.size[::-1]:
+        record = record.largest()
+    return preprocess(image, record, str(path_of(photo) or "photo")), decoded.notes
 
 
 def open_photo(photo: Photo) -> Image.Image:
