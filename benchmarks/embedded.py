@@ -46,8 +46,8 @@ NOTE = (
 )
 
 HISTORY = (
-    "Trained from scratch on 47,500 photos of CIFAR-10 (Alex Krizhevsky, 2009), which was published "
-    "for research without a licence of its own."
+    "Trained from scratch on 47,500 photos of CIFAR-10 (Alex Krizhevsky, 2009), which was "
+    "published for research without a licence of its own."
 )
 
 
