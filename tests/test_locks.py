@@ -170,7 +170,8 @@ def test_a_command_says_why_its_output_cannot_be_written(
 
 
 def test_who_waits_says_so_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output, notes = tmp_path / "out", []
+    output = tmp_path / "out"
+    notes: list[str] = []
     with another(output, False) as process:
 
         def end() -> None:
