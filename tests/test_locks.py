@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
+from mobilenetv2.cli.main import main
 from mobilenetv2.errors import InUse
-from mobilenetv2.files import TEMPORARY, sweep
+from mobilenetv2.files import PREVIOUS, TEMPORARY, sweep
 from mobilenetv2.locks import BESIDE, INSIDE, hold
 
 HOLDER = """
@@ -139,3 +141,84 @@ def test_an_error_names_the_output_and_leaves_no_folder(tmp_path: Path) -> None:
         hold(tmp_path / "new" / ("x" * 250)).__enter__()
     assert caught.value.filename == str(tmp_path / "new" / ("x" * 250))
     assert list(tmp_path.iterdir()) == []
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self").is_dir(), reason="there is no /proc, where nobody can make a file"
+)
+
+
+@needs_proc
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_lock_that_cannot_be_made_is_no_other_writer(wait: bool) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        hold(Path("/proc/out"), wait=wait).__enter__()
+    assert caught.value.filename == "/proc/out"
+
+
+@needs_proc
+@pytest.mark.parametrize(
+    "words", ["weights import embedded", "audit DATA --output"], ids=["import", "audit"]
+)
+def test_a_command_says_why_its_output_cannot_be_written(
+    words: str, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [str(photos) if word == "DATA" else word for word in words.split()]
+    assert main([*given, "/proc/out"]) == 2
+    error = capsys.readouterr().err
+    assert "/proc/out" in error and "No such file" in error and "in use" not in error
+
+
+def test_who_waits_says_so_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    notes: list[str] = []
+    with another(output, False) as process:
+
+        def end() -> None:
+            while not notes:
+                notes.extend(capsys.readouterr().err.splitlines())
+                time.sleep(0.01)
+            process.communicate("\n")
+
+        thread = threading.Thread(target=end)
+        thread.start()
+        with hold(output, wait=True) as locked:
+            assert locked
+        thread.join()
+    (note,) = notes + capsys.readouterr().err.splitlines()
+    assert note.startswith(f"{output}: another process is writing there; waiting")
+
+
+def test_the_check_comes_before_anything_is_made_and_again_under_the_lock(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "out"
+    found: list[bool] = []
+
+    def check() -> None:
+        found.append(output.parent.exists())
+        if len(found) == number:
+            raise KeyError("refused")
+
+    for number in (1, 2):
+        found.clear()
+        with pytest.raises(KeyError):
+            hold(output, allowed=check).__enter__()
+        assert found == [False, True][:number]
+        assert list(tmp_path.iterdir()) == []
+    number = 3
+    found.clear()
+    with hold(output, allowed=check):
+        assert found == [False, True]
+
+
+def test_sweeping_leaves_what_another_process_holds(tmp_path: Path) -> None:
+    names = [f"{TEMPORARY}m.xml-0123abcd", f"{PREVIOUS}m.xml", "m.xml"]
+    for name in names:
+        (tmp_path / name).mkdir()
+    (tmp_path / f"{TEMPORARY}other-0123abcd").mkdir()
+    with another(tmp_path / "m.xml", False) as process:
+        sweep(tmp_path)
+        found = {path.name for path in tmp_path.iterdir()}
+        assert found == {*names, BESIDE.format("m.xml")}
+        process.communicate("\n")
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["m.xml"]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import pytest
 from PIL import Image
 
 from mobilenetv2 import networks
+from mobilenetv2.auditing import audit as room
+from mobilenetv2.auditing import inspection
 from mobilenetv2.auditing.audit import audit
-from mobilenetv2.errors import ArtifactError, DataError
+from mobilenetv2.errors import ArtifactError, DataError, InUse
+from mobilenetv2.locks import hold
 
 
 @pytest.fixture
@@ -110,3 +114,27 @@ def test_a_table_of_photos_is_audited(photos: Path, tmp_path: Path) -> None:
     assert found.counts == {"ball": 12, "box": 12, "triangle": 12}
     (gone,) = [photo for photo in found.inspection.photos if photo.problem]
     assert gone.problem == "no such photo, though the table names it"
+
+
+def test_an_audit_holds_its_folder_while_it_works(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Exception] = []
+
+    def another() -> None:
+        try:
+            hold(tmp_path / "new" / "audit").__enter__()
+        except InUse as error:
+            seen.append(error)
+
+    def inspect(*given: Any) -> Any:
+        thread = threading.Thread(target=another)
+        thread.start()
+        thread.join()
+        return inspection.inspect(*given)
+
+    monkeypatch.setattr(room, "inspect", inspect)
+    audit(photos, output=tmp_path / "new" / "audit")
+    assert len(seen) == 1
+    names = ["audit", "audit.html", "audit.json"]
+    assert sorted(path.name for path in (tmp_path / "new").rglob("*")) == names

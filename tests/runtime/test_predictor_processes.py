@@ -135,3 +135,43 @@ def test_answers_and_errors_can_be_pickled(model: Path, photos: Path, tmp_path: 
         found = pickle.loads(pickle.dumps(error))
         assert type(found) is type(error)
         assert str(found) == str(error)
+
+
+THREADS = """
+import os, signal, threading, time
+import numpy as np
+from mobilenetv2.runtime import predictor
+
+starts = []
+
+def start():
+    starts.append(os.getpid())
+    time.sleep(0.05)  # as an engine takes
+    return lambda pictures: pictures
+
+predict = predictor.LastingPredictor(start)
+old = predict._run
+predictor._starting.acquire()  # as another thread may, while this one forks
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    together = threading.Barrier(8)
+    def ask():
+        together.wait()
+        predict(np.zeros(1))
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    right = starts.count(os.getpid()) == 1 and predictor._LEFT == [old]
+    os._exit(0 if right else 1)
+raise SystemExit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@needs_fork
+def test_threads_of_a_forked_process_start_one_engine() -> None:
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", THREADS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr

@@ -169,3 +169,15 @@ def test_a_place_that_is_none_of_the_run_is_refused(
     SAVED.check_place(path, steps=3, batch_size=4)
     with pytest.raises(RunError, match=f"c: cannot be resumed from.*{reason}"):
         replace(SAVED, **changes).check_place(path, steps=3, batch_size=4)
+
+
+def test_a_checkpoint_of_an_older_version_is_called_that(path: Path) -> None:
+    with safe_open(path, "numpy") as file:
+        facts = json.loads(file.metadata()["checkpoint"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    del facts["sha256"]  # as before there was one
+    path.write_bytes(save(tensors, {"checkpoint": json.dumps(facts)}))
+    with pytest.raises(RunError, match=f"^{path}: written by an older version") as caught:
+        Checkpoint.load(path)
+    assert "finish the run with that version" in str(caught.value)
+    assert "overwrite=True" in str(caught.value)

@@ -385,3 +385,23 @@ def test_origin_and_card_describe_the_model_that_they_lie_beside(
     card = (tmp_path / "new" / "README.md").read_text("utf-8")
     assert "ten classes" not in card and "Measured" not in card
     assert "- New classifier for 2 classes" in card
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc, where nobody can write")
+def test_an_output_that_cannot_be_written_is_told_before_the_data_is_opened(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("the data was opened first")
+
+    monkeypatch.setattr("mobilenetv2.training.run.open_dataset", never)
+    with pytest.raises(OSError, match="No such file") as caught:
+        mn.train(photos, "/proc/runs/new", weights=None, recipe="scratch-small")
+    assert caught.value.filename == "/proc/runs/new"
+
+
+def test_the_run_folder_may_lie_among_the_photos(tmp_path: Path, photos: Path) -> None:
+    data = Path(shutil.copytree(photos, tmp_path / "photos"))
+    run = carry_out(Job(str(data), data / "new" / "run", None, QUICK))
+    assert run.best.is_dir()
+    assert len(run.config.labels.names) == 3

@@ -176,8 +176,13 @@ def audit(
     """
     place = None if output is None else Path(output)
     allowed = None if place is None else partial(require_place, place)
+    if place is not None:
+        # Listing photos may take long, so the disk is tried first. The folder is given back,
+        # because it may lie among the photos, where it would look like a class.
+        with hold(place, allowed=allowed):
+            pass
+    dataset = open_dataset(fspath(data), ignore, zip_encoding)
     with nullcontext() if place is None else hold(place, allowed=allowed):
-        dataset = open_dataset(fspath(data), ignore, zip_encoding)
         if model is None:
             if runtime is not None or threads is not None or device != "cpu" or flips:
                 options = ", ".join(map(argument, ("runtime", "threads", "device", "flips")))

@@ -127,15 +127,19 @@ def carry_out(job: Job) -> Run:
     """
     with out_of_memory_guard("training"), ExitStack() as stack:
         started = time.monotonic()
-        if job.output:  # before the photos are listed, which may take long
-            folder = stack.enter_context(open_run(job.output, job.resume, job.overwrite))
+        if job.output:
+            # Listing photos may take long, so the disk is tried first. The folder is given back,
+            # because it may lie among the photos, where it would look like a class.
+            with open_run(job.output, job.resume, job.overwrite):
+                pass
         steps = check_job(job)
         if job.deterministic:
             stack.enter_context(one_thread())
         dataset = open_dataset(job.data, job.ignore, job.zip_encoding)
         check_classes(dataset)
-        if not job.output:
-            folder = stack.enter_context(new_run(job.data))
+        folder = stack.enter_context(
+            open_run(job.output, job.resume, job.overwrite) if job.output else new_run(job.data)
+        )
         run = prepare(job, folder, dataset, steps, started)
         if run.fits_head:
             fit_head(run)
