@@ -90,13 +90,19 @@ def read_file(path: Path, most: int | None = None) -> bytes:
     with open_file(path) as file:
         if most is None:
             return file.read()
-        # Python takes as much memory as it is asked for, whatever there is to read.
-        size = os.fstat(file.fileno()).st_size
-        data = file.read(min(size, most) + 1)
-        if len(data) > size:  # it grows, or is one of /proc's, which are larger than they say
-            data += file.read(most + 1 - len(data))
+        data = read_start(file, most)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"is larger than {most:,} bytes", str(path))
+    return data
+
+
+def read_start(file: io.BufferedReader, most: int) -> bytes:
+    """Return a whole open file, or its first ``most`` + 1 bytes if it has more than ``most``."""
+    # Python takes as much memory as it is asked for, whatever there is to read.
+    size = os.fstat(file.fileno()).st_size
+    data = file.read(min(size, most) + 1)
+    if len(data) > size:  # it grows, or is one of /proc's, which are larger than they say
+        data += file.read(most + 1 - len(data))
     return data
 
 

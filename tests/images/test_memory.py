@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -12,14 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 import mobilenetv2
+from mobilenetv2.data.opening import open_source
 from mobilenetv2.errors import ImageError
 from mobilenetv2.images import memory
-from mobilenetv2.images.decode import convert, decode
-from mobilenetv2.images.memory import Shared, needed
+from mobilenetv2.images.decode import Limits, convert, decode
+from mobilenetv2.images.memory import LARGE_FILE, Shared, needed
 
 
 def opened(image: Image.Image, kind: str, **options: Any) -> tuple[Image.Image, bytes]:
@@ -57,7 +60,6 @@ def test_a_thread_never_waits_for_itself() -> None:
         shared.claim(80)
         with shared.work():
             shared.claim(90)  # instead of the 80
-            shared.claim(10)
         done = threading.Event()
 
         def claim() -> None:
@@ -260,3 +262,134 @@ def test_the_worst_pictures_stay_within_the_bound(tmp_path: Path) -> None:
         peak, said = line.split()
         assert said == expected[name], name
         assert int(peak) <= memory.MOST, f"{name}: {int(peak):,}"
+
+
+def test_marks_behind_the_end_of_a_jpeg_are_no_passes() -> None:
+    found, data = opened(Image.new("RGB", (64, 48)), "JPEG", progressive=True)
+    film = b"\xff\xda\0\x08" * 100_000
+    assert memory.passes(found, data + film) == memory.passes(found, data)
+    assert memory.passes(*opened(Image.new("RGB", (64, 48)), "JPEG")) == 64 * 48
+
+
+def test_a_phones_photo_with_a_film_behind_it_is_read() -> None:
+    _, data = opened(Image.new("RGB", (4000, 3000)), "JPEG", progressive=True)
+    film = np.random.default_rng(0).bytes(12 * 1024**2)
+    assert film.count(b"\xff\xda") > 100
+    assert decode(data + film, "PXL.MP.jpg").size == (4000, 3000)
+
+
+def test_marks_in_the_metadata_are_no_passes_and_no_end() -> None:
+    found, data = opened(Image.new("RGB", (64, 48)), "JPEG", progressive=True)
+    inside = b"\xff\xda\xff\xd9" * 10
+    comment = b"\xff\xfe" + (len(inside) + 2).to_bytes(2, "big") + inside
+    assert memory.passes(found, data[:2] + comment + data[2:]) == memory.passes(found, data)
+    between = data.rfind(b"\xff\xda")  # passes behind a comment count as well
+    assert memory.passes(found, data[:between] + comment + data[between:]) == memory.passes(
+        found, data
+    )
+
+
+def test_the_rest_of_a_claim_is_given_back() -> None:
+    shared, done = Shared(100), threading.Event()
+    with shared.work():
+        shared.claim(100)
+        shared.claim(30)
+
+        def claim() -> None:
+            with shared.work():
+                shared.claim(70)
+                done.set()
+
+        other = threading.Thread(target=claim)
+        other.start()
+        assert done.wait(10)
+    other.join()
+
+
+def test_large_files_are_read_one_at_a_time_and_decoded_together() -> None:
+    shared, lock = Shared(12 * LARGE_FILE), threading.Lock()
+    reading, most_reading, decoding = 0, 0, threading.Barrier(4, timeout=10)
+
+    def work(_: int) -> None:
+        nonlocal reading, most_reading
+        with shared.work():
+            shared.claim_file(LARGE_FILE + 1)
+            with lock:
+                reading += 1
+                most_reading = max(most_reading, reading)
+            time.sleep(0.01)
+            with lock:
+                reading -= 1
+            shared.claim(3 * LARGE_FILE)
+            decoding.wait()  # all four have what they need at once
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(8)))
+    assert most_reading == 1
+
+
+def test_large_files_never_wait_for_one_another() -> None:
+    shared = Shared(4 * LARGE_FILE)
+
+    def work(size: int) -> None:
+        with shared.work():
+            shared.claim_file(2 * LARGE_FILE)
+            shared.claim(size)
+            shared.claim_file(3 * LARGE_FILE)  # another photo of the same job
+            if size % 3:
+                raise KeyError
+
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(work, 4 * LARGE_FILE - size) for size in range(200)]:
+            assert type(done.exception(10)) in (KeyError, type(None))
+    with shared.work():
+        shared.claim(4 * LARGE_FILE)  # everything is free again
+
+
+def test_a_file_read_outside_of_any_work_claims_nothing() -> None:
+    shared = Shared(LARGE_FILE)
+    shared.claim_file(2 * LARGE_FILE)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(shared.claim, LARGE_FILE).result(10)
+
+
+def test_a_png_whose_orientation_lies_behind_its_pixels_is_claimed_as_turned(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    _, data = opened(Image.new("RGB", (4000, 3000), "red"), "PNG", exif=exif)
+    at = data.index(b"eXIf") - 4
+    chunk = data[at : at + 12 + int.from_bytes(data[at : at + 4], "big")]
+    end = data[-12:]
+    late = data.replace(chunk, b"").replace(end, chunk + end)
+    claims: list[int] = []
+    claim = memory.SHARED.claim
+
+    def noted(size: int) -> None:
+        claims.append(size)
+        claim(size)
+
+    monkeypatch.setattr(memory.SHARED, "claim", noted)
+    assert decode(late, "late.png").size == (3000, 4000)
+    upright, _ = opened(Image.new("RGB", (4000, 3000)), "PNG")
+    least = needed(upright, late, turned=True)
+    assert max(claims) == least > needed(upright, late)
+    with pytest.raises(ImageError, match=r"late\.png: .*upright"):
+        decode(late, "late.png", Limits(memory=least - 1))
+
+
+@pytest.mark.parametrize("way", ["folder", "zip", "tar"])
+def test_every_source_waits_before_it_reads_a_large_file(
+    way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "photos" / "a").mkdir(parents=True)
+    (tmp_path / "photos" / "a" / "1.bmp").write_bytes(bytes(2000))
+    place = tmp_path / "photos"
+    if way != "folder":
+        place = Path(shutil.make_archive(str(tmp_path / "photos"), way, tmp_path / "photos"))
+    claims: list[int] = []
+    source = open_source(place)
+    monkeypatch.setattr(memory.SHARED, "claim_file", claims.append)
+    assert source.read("a/1.bmp") == bytes(2000)
+    assert claims == [2000]

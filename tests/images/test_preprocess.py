@@ -122,9 +122,9 @@ def test_a_small_picture_is_enlarged() -> None:
 
 def test_a_strip_is_too_long_to_cover_but_can_be_stretched() -> None:
     strip = Image.new("RGB", (100_000, 4), "red")
-    with pytest.raises(ImageError, match=r"^strip\.png: 100000 x 4 pixels are too long and narrow"):
+    with pytest.raises(ImageError, match=r"^strip\.png: 100,000 x 4 pixels.*too long and narrow"):
         preprocess(strip, Preprocessing(), "strip.png")
-    with pytest.raises(ImageError, match=r"^strip\.png: 4 x 100000 pixels"):
+    with pytest.raises(ImageError, match=r"^strip\.png: 4 x 100,000 pixels"):
         preprocess(strip.transpose(Image.Transpose.ROTATE_90), Preprocessing(), "strip.png")
     assert preprocess(strip, Preprocessing(fit="stretch")).tolist() == [[[255, 0, 0]] * 224] * 224
 
@@ -172,7 +172,31 @@ def test_without_a_resize_the_centre_is_cut_out_and_a_smaller_picture_is_an_erro
 
 
 def test_a_long_strip_is_refused_before_it_is_widened() -> None:
-    strip = Image.new("RGB", (4, 200_000))
+    strip = Image.new("RGB", (4, 1_000_000))
     record = Preprocessing(size=(224, 224), resize=(224, 224), fit="stretch")
-    with pytest.raises(ImageError, match=r"strip\.png: .*too long and narrow"):
+    with pytest.raises(ImageError, match=r"strip\.png: .* 896 MB.*too long and narrow"):
         preprocess(strip, record, "strip.png")
+
+
+@pytest.mark.parametrize(
+    ("side", "photo"), [(4096, (4096, 3072)), (2048, (6000, 8000)), (8192, (400, 400))]
+)
+def test_large_networks_take_photos(side: int, photo: tuple[int, int], monkeypatch: Any) -> None:
+    sizes = []
+
+    def resize(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
+        sizes.append(size)
+        return Image.new("RGB", size)
+
+    monkeypatch.setattr(Image.Image, "resize", resize)
+    record = Preprocessing(size=(side, side), resize=(side, side))
+    assert preprocess(Image.new("RGB", photo), record).shape == (side, side, 3)
+    assert sizes
+
+
+def test_too_large_for_a_large_network_is_not_called_narrow() -> None:
+    record = Preprocessing(size=(8192, 8192), resize=(8192, 8192))
+    with pytest.raises(ImageError, match=r"8,000 x 4,000 pixels, .*16,384 x 8,192") as caught:
+        preprocess(Image.new("RGB", (8000, 4000)), record, "wide.jpg")
+    assert "crop it or make it smaller" in str(caught.value)
+    assert "narrow" not in str(caught.value)

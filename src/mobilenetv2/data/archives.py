@@ -26,6 +26,7 @@ from mobilenetv2.data.unpacking import KINDS, unpacked
 from mobilenetv2.errors import DataError, ImageError, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
+from mobilenetv2.images.memory import SHARED
 from mobilenetv2.text import escaped
 from mobilenetv2.zips import ENCRYPTED, OtherMethod, Zip
 
@@ -165,7 +166,7 @@ class ZipSource(Source):
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
         entry = self._entries[name]
-        _require_small(self.place, name, entry.file_size)
+        _claim(self.place, name, entry.file_size)
         try:
             return self._archive.content(entry, LIMITS.bytes)
         except OtherMethod:
@@ -272,9 +273,9 @@ class TarSource(Source):
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
         member = self._members[name]
-        _require_small(self.place, name, member.size)
         if member.issparse():
             raise ImageError(f"{self.place}/{name}: a sparse file, which is not supported")
+        _claim(self.place, name, member.size)
         try:
             data = self._part(member.offset_data, member.size)
         except OSError as error:
@@ -434,6 +435,8 @@ def _folders_around(names: list[str]) -> str:
     return "".join(f"{part}/" for part in photos[0][:depth]) if photos else ""
 
 
-def _require_small(place: str, name: str, size: int) -> None:
+def _claim(place: str, name: str, size: int) -> None:
+    """Wait for the memory of a member; raise ImageError if it is larger than a photo may be."""
     if size > LIMITS.bytes:
         raise ImageError(f"{place}/{name}: larger than {LIMITS.bytes:,} bytes")
+    SHARED.claim_file(size)

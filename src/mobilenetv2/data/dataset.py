@@ -21,6 +21,7 @@ from mobilenetv2.data.table_photos import Tables, find_tables, open_table, read_
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import decode
+from mobilenetv2.images.memory import SHARED
 from mobilenetv2.text import SHOWN, escaped, listed, quoted
 
 BUILT_IN = "digits"
@@ -53,7 +54,8 @@ class Split:
         Raises:
             ImageError: the photo cannot be read.
         """
-        return decode(self.source.read(photo.name), self.full_name(photo))
+        with SHARED.work():
+            return decode(self.source.read(photo.name), self.full_name(photo))
 
     def full_name(self, photo: Photo) -> str:
         """Return the photo's name for messages."""

@@ -18,6 +18,7 @@ from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Dataset, Photo, Split
 from mobilenetv2.errors import DataError, ImageError, argument
 from mobilenetv2.images.decode import decode_noted
+from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note, summaries
 from mobilenetv2.progress import track
 from mobilenetv2.text import SHOWN, counted, quoted
@@ -62,11 +63,12 @@ def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
     digest = photo.name
     try:
         # Not Split.image: the bytes are needed, too.
-        data, name = split.source.read(photo.name), split.full_name(photo)
-        digest = hashlib.sha256(data).hexdigest()
-        decoded = decode_noted(data, name)
-        seen = see(name, data, decoded.image)
-        return Scanned(split.name, photo, digest, "", seen, decoded.notes)
+        with SHARED.work():
+            data, name = split.source.read(photo.name), split.full_name(photo)
+            digest = hashlib.sha256(data).hexdigest()
+            decoded = decode_noted(data, name)
+            seen = see(name, data, decoded.image)
+            return Scanned(split.name, photo, digest, "", seen, decoded.notes)
     except ImageError as error:
         return Scanned(split.name, photo, digest, str(error), None)
 

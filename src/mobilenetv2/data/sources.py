@@ -20,6 +20,7 @@ from mobilenetv2.data.passed_over import Ignore, PassedOver, reason_of
 from mobilenetv2.errors import DataError, ImageError, require
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
+from mobilenetv2.images.memory import read_photo_file
 from mobilenetv2.text import counted, escaped
 
 DIGITS_OF_TEST = 360
@@ -57,7 +58,7 @@ class Source:
         return self._names
 
     def read(self, name: str) -> bytes:
-        """Return a file's bytes.
+        """Return a file's bytes; within ``SHARED.work()``, once there is memory for a large one.
 
         Raises:
             ImageError: the file cannot be read; the message begins with its full name.
@@ -153,7 +154,9 @@ class FolderSource(Source):
         """Return a file's bytes."""
         try:
             with open_file(self.path(name)) as file:
-                return file.read(LIMITS.bytes + 1)  # decoding then reports a file over the limit
+                return read_photo_file(
+                    file, LIMITS.bytes
+                )  # decoding then reports a file over the limit
         except OSError as error:
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
 

@@ -28,6 +28,7 @@ from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
 from mobilenetv2.errors import DataError, ImageError, MissingExtra, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS
+from mobilenetv2.images.memory import read_photo_file
 from mobilenetv2.text import counted, escaped, quoted
 
 MOST_TABLES = 50
@@ -80,7 +81,9 @@ class ListedSource(Source):
             return source.read(inner)
         try:
             with open_file(file) as opened:
-                return opened.read(LIMITS.bytes + 1)  # decoding reports a file over the limit
+                return read_photo_file(
+                    opened, LIMITS.bytes
+                )  # decoding reports a file over the limit
         except OSError as error:
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
 

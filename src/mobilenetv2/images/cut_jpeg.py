@@ -7,6 +7,7 @@ they agree, the pixels are the file's own.
 
 import io
 import math
+import re
 from collections.abc import Iterator
 
 from PIL import Image, ImageChops
@@ -24,6 +25,8 @@ _NOISE = bytes(range(1, 251)) * 16
 """Bytes without a marker: any decoder makes something else of them than of nothing."""
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN = 0xDA
+_MARK = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]", re.DOTALL)
+"""Mark of a segment, or of the end: compressed pixels have no such bytes."""
 
 
 class Incomplete(Exception):
@@ -84,16 +87,16 @@ def _decoded(data: bytes) -> Image.Image:
 
 
 def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the code and the contents of each segment, without the compressed pixels."""
+    """Yield the code and the contents of each segment, without the compressed pixels.
+
+    The first end mark is the picture's; what phones append, such as a film, is none of it.
+    """
     at = 2
-    while 0 <= (at := data.find(b"\xff", at)) < len(data) - 4:
-        code = data[at + 1]
-        if code in (0, 1, 0xFF) or 0xD0 <= code <= 0xD9:  # no segment: a byte, or a mark
-            at += 1 if code == 0xFF else 2
-            continue
-        size = int.from_bytes(data[at + 2 : at + 4], "big")
-        yield code, data[at + 4 : at + 2 + size]
-        at += 2 + size
+    while (found := _MARK.search(data, at)) and found[0] != _END:
+        at = found.end()
+        size = int.from_bytes(data[at : at + 2], "big")
+        yield found[0][1], data[at + 2 : at + size]
+        at += size
 
 
 def _frame(segments: list[tuple[int, bytes]]) -> tuple[int, bytes]:

@@ -110,8 +110,7 @@ def read_photo_noted(path: Path, limits: Limits = LIMITS) -> Decoded:
         if size > limits.bytes:
             raise ImageError(f"{path}: {size:,} bytes are more than the limit of {limits.bytes:,}")
         with SHARED.work():
-            if size > memory.LARGE_FILE:
-                SHARED.claim(SHARED.most)
+            SHARED.claim_file(size)
             return decode_noted(read_file(path, limits.bytes), str(path), limits)
     except (OSError, ValueError) as error:  # a ValueError for a NUL, which no path has
         reason = error.strerror if isinstance(error, OSError) else first_line(error)
@@ -148,11 +147,14 @@ def decode_noted(data: bytes, name: str, limits: Limits = LIMITS) -> Decoded:
     with _reported(name, limits, data), SHARED.work():
         padded = without_padding(data)
         picture = _loaded(data, name, limits, cut=bool(padded))
-        if picture is not None:
-            return _upright(picture)
-        whole, missing = complete(padded or data, padded=bool(padded))
-        note = (Note("cut", missing),) if missing else ()  # a whole one gets none
-        return _upright(_Loaded(rgb(whole), _turn(whole), note))
+        if picture is None:
+            whole, missing = complete(padded or data, padded=bool(padded))
+            note = (Note("cut", missing),) if missing else ()  # a whole one gets none
+            picture = _Loaded(rgb(whole), _turn(whole), note)
+            del whole
+        found = _upright(picture)
+        SHARED.claim(memory.kept(found.image, data))  # gives back what the decoder took
+        return found
 
 
 @dataclass(slots=True)
@@ -181,15 +183,20 @@ def _loaded(data: bytes, name: str, limits: Limits, cut: bool = False) -> _Loade
         early = image.format != "PNG" or "exif" in image.info
         turned = early and is_transposing(_turn(image))
         _claim(memory.needed(image, data, turned), image, name, limits)
+        if late := not early and headers.has_late_metadata(data):
+            SHARED.claim(memory.needed(image, data, turned=True))
         declared = levels.declared_bits(image, data)  # loading forgets some of it
         try:
             if image.format != "JPEG" or not cut:
                 image.load()
-                return _in_rgb(image, name, declared, _turn(image))
+                turn = _turn(image)
+                if late and is_transposing(turn):  # its memory is there, unless it takes too much
+                    _claim(memory.needed(image, data, turned=True), image, name, limits)
+                return _in_rgb(image, name, declared, turn)
         except OSError:
             if image.format != "JPEG":
                 raise
-        _claim(memory.needed_if_cut(image, data), image, name, limits)
+        _claim(memory.needed_if_cut(image, data, turned), image, name, limits)
     return None
 
 

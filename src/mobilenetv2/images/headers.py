@@ -17,6 +17,7 @@ NUMBERS = 4 * 1024**2
 HEADER = 64 * 1024
 """Most bytes of a PNM before its pixels, comments among them."""
 _SCAN = 0xDA
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def check(data: bytes, name: str) -> None:
@@ -35,6 +36,18 @@ def check(data: bytes, name: str) -> None:
         _check_gif(data, name)
     elif re.match(rb"P(?:[1-6fyF]|0C)", data[:3]):
         _check_pnm(data, name)
+
+
+def has_late_metadata(data: bytes) -> bool:
+    """Return True for a PNG with metadata behind its pixels, which may say that it is turned."""
+    at, pixels = len(_PNG), False
+    while data.startswith(_PNG) and at + 8 <= len(data):
+        kind = data[at + 4 : at + 8]
+        pixels = pixels or kind == b"IDAT"
+        if pixels and kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _refuse(name: str, what: str) -> ImageError:

@@ -3,6 +3,9 @@
 :data:`MOST` bounds the file, its decoder's buffers, the picture in every form that it passes
 through, and its resizing. A photo that needs more is refused before it is decoded. Photos that are
 read at once share the same bound: a thread waits until the others have left enough.
+
+Resizing for a network wider than 512 pixels takes more. It is bounded by :data:`MOST`, too, and one
+photo at a time takes it, beside what all photos share.
 """
 
 import ctypes
@@ -12,17 +15,19 @@ import struct
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from io import BufferedReader
 
 from PIL import Image, TiffImagePlugin
 
+from mobilenetv2.files import read_start
 from mobilenetv2.images.bands import BAND
 from mobilenetv2.images.cut_jpeg import segments
 
 MOST = 512 * 1024**2
 """Bytes that all photos that are being read may take together."""
 LARGE_FILE = 16 * 1024**2
-"""Bytes of a file from which on it is read alone."""
+"""Bytes of a file from which on a thread waits before it reads it."""
 LARGE_CLAIM = 128 * 1024**2
 """Bytes of a claim from which on freed memory is returned to the system before the next."""
 PASSES = 2 * 10**9
@@ -51,7 +56,7 @@ _IN_PYTHON = 9
 _RESIZING, _MOST_RESIZING = 2048, 128 * 1024**2
 """Bytes for each pixel of the longer side, and at most: a picture resized in one direction."""
 _BAND = 20 * BAND
-_SCAN, _SCAN_MARK = 0xDA, b"\xff\xda"
+_SCAN = 0xDA
 _PART = re.compile(rb"\0\0\0\x14ispe\0{4}(.{8})", re.DOTALL)
 """Box with the (width, height) of one part of a HEIC or AVIF, such as a tile."""
 _BITS, _SAMPLES, _TILE_WIDTH, _TILE_HEIGHT = 258, 277, 322, 323
@@ -62,7 +67,9 @@ class Shared:
     """Bytes that threads share. A thread has one claim at a time, so that none waits for itself.
 
     A thread that claims again gives back what it has before it waits: whoever waits holds nothing,
-    and nobody waits for ever. A claim ends with the outermost block of :meth:`work` around it.
+    and nobody waits for ever. The one exception is a thread that has read a large file, and does
+    not know yet what its picture takes: there is one at a time, so that the others go on to their
+    end. A claim ends with the outermost block of :meth:`work` around it.
 
     Args:
         most: number of bytes.
@@ -75,8 +82,11 @@ class Shared:
     def reset(self) -> None:
         """Forget all claims, as a new process has to: its threads are not the old one's."""
         self._free = self.most
+        self._reading = False
         self._changed = threading.Condition()
         self._own = threading.local()
+        self.beyond = threading.Lock()
+        """Held by the one thread that takes more than it could claim beforehand."""
 
     @contextmanager
     def work(self) -> Iterator[None]:
@@ -88,28 +98,53 @@ class Shared:
         finally:
             if outermost:
                 self._own.inside = False
-                self._give_back()
+                self._keep(0)
+
+    def claim_file(self, size: int) -> None:
+        """Wait until a file may be read, if it is a large one; its picture's claim is to follow.
+
+        Outside of :meth:`work` nothing is claimed.
+
+        Args:
+            size: the file's bytes.
+        """
+        if size <= LARGE_FILE or not getattr(self._own, "inside", False):
+            return
+        size = min(size, self.most)
+        self._keep(0)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._reading and self._free >= size)
+            self._reading = True
+            self._free -= size
+            self._own.bytes, self._own.reading = size, True
 
     def claim(self, needed: int) -> None:
-        """Wait until ``needed`` bytes are free, and take them instead of what the thread has."""
-        needed = min(needed, self.most)
-        if getattr(self._own, "bytes", 0) >= needed:
-            return
-        self._give_back()
-        with self._changed:
-            self._changed.wait_for(lambda: self._free >= needed)
-            self._free -= needed
-        self._own.bytes = needed
+        """Wait until ``needed`` bytes are free, and take them instead of what the thread has.
 
-    def _give_back(self) -> None:
-        held = getattr(self._own, "bytes", 0)
-        if held:
-            self._own.bytes = 0
-            if held > LARGE_CLAIM:
-                _return_freed()
+        A smaller claim than the one before gives the rest back.
+        """
+        needed = min(needed, self.most)
+        if getattr(self._own, "bytes", 0) < needed:
+            if not getattr(self._own, "reading", False):
+                self._keep(0)
             with self._changed:
-                self._free += held
-                self._changed.notify_all()
+                more = needed - getattr(self._own, "bytes", 0)
+                self._changed.wait_for(lambda: self._free >= more)
+                self._free -= more
+                self._own.bytes = needed
+        self._keep(needed)
+
+    def _keep(self, kept: int) -> None:
+        """Give back what the thread has beyond ``kept`` bytes, and let others read large files."""
+        rest = getattr(self._own, "bytes", 0) - kept
+        if rest > LARGE_CLAIM:
+            _return_freed()
+        with self._changed:
+            self._own.bytes = kept
+            self._free += rest
+            if getattr(self._own, "reading", False):
+                self._reading = self._own.reading = False
+            self._changed.notify_all()
 
 
 def _return_freed() -> None:
@@ -124,6 +159,12 @@ SHARED = Shared()
 """Memory that all photos of this process share."""
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=SHARED.reset)
+
+
+def read_photo_file(file: BufferedReader, most: int) -> bytes:
+    """Return what :func:`read_start` does of a photo's file, once there is memory for it."""
+    SHARED.claim_file(min(os.fstat(file.fileno()).st_size, most))
+    return read_start(file, most)
 
 
 def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
@@ -146,23 +187,64 @@ def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
         band = _BAND
     if turned:
         steps.append(_RGB + kept + _TURNING)
-    resizing = min(_RESIZING * max(image.size), _MOST_RESIZING)
     # libtiff and the decoders of WebP, AVIF and JPEG 2000 copy the file.
     files = len(data) * (1 if image.format in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TGA") else 2)
-    return max(steps) * _pixels(image, data) + _tile(image) + resizing + files + band
+    return max(steps) * _pixels(image, data) + _tile(image) + _resizing(image) + files + band
 
 
-def needed_if_cut(image: Image.Image, data: bytes) -> int:
+def needed_if_cut(image: Image.Image, data: bytes, turned: bool = False) -> int:
     """Return what :func:`needed` does for a JPEG that ends early, which is decoded twice."""
     pixels = image.width * image.height
-    return needed(image, data, turned=True) + 4 * pixels + len(data)
+    return needed(image, data, turned) + _RGB * pixels + len(data)
+
+
+def kept(image: Image.Image, data: bytes = b"") -> int:
+    """Return the bytes that an RGB image takes after it was decoded until it is small.
+
+    Args:
+        image: decoded and upright.
+        data: its file, which may be needed again.
+    """
+    return _RGB * image.width * image.height + _resizing(image) + len(data)
+
+
+def needed_to_resize(image: Image.Image, size: tuple[int, int]) -> int:
+    """Return the bytes that resizing an RGB image takes beside it, in one direction first.
+
+    Args:
+        image: the image.
+        size: (width, height) of the resized one.
+    """
+    width, height = size
+    return _RGB * width * (image.height + height)
+
+
+def beyond(image: Image.Image, size: tuple[int, int]) -> AbstractContextManager[object]:
+    """Return the context in which an image is resized: alone, if its claim did not count it all.
+
+    Args:
+        image: an RGB image, which was decoded.
+        size: (width, height) of the resized one.
+    """
+    return SHARED.beyond if needed_to_resize(image, size) > _resizing(image) else nullcontext()
+
+
+def _resizing(image: Image.Image) -> int:
+    return min(_RESIZING * max(image.size), _MOST_RESIZING)
 
 
 def passes(image: Image.Image, data: bytes) -> int:
     """Return how many pixels a JPEG's decoder works through; 0 for other formats."""
     if image.format != "JPEG":
         return 0
-    return image.width * image.height * data.count(_SCAN_MARK)
+    scans = 1 if _is_one_pass(image, data) else sum(code == _SCAN for code, _ in segments(data))
+    return image.width * image.height * scans
+
+
+def _is_one_pass(image: Image.Image, data: bytes) -> bool:
+    """Return True for a JPEG whose first pass holds everything: its decoder looks at no other."""
+    first = next((body for code, body in segments(data) if code == _SCAN), b"\0")
+    return first[:1] == bytes([len(image.getbands())]) and "progressive" not in image.info
 
 
 def _decoding(image: Image.Image, data: bytes) -> int:
@@ -171,9 +253,7 @@ def _decoding(image: Image.Image, data: bytes) -> int:
     tiles = getattr(image, "tile", None)
     codec = tiles[0][0] if tiles else ""
     if image.format == "JPEG":  # all coefficients, unless one pass holds everything
-        first = next((body for code, body in segments(data) if code == _SCAN), b"\0")
-        whole = first[:1] == bytes([bands]) and "progressive" not in image.info
-        return 0 if whole else 2 * bands
+        return 0 if _is_one_pass(image, data) else 2 * bands
     if image.format == "HEIF":
         chroma = image.info.get("chroma", 420)  # grey has none
         each = _HEIC[420 if chroma == 420 else 444, image.info.get("bit_depth", 16) > 8]

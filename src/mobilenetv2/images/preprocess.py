@@ -16,12 +16,8 @@ from mobilenetv2.spec.records import Preprocessing
 if TYPE_CHECKING:
     from PIL import Image
 
-LARGEST_RESIZED = 16_000_000
-"""Maximum number of pixels of a resized image, also when only its width is resized yet.
-
-A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000; one that is stretched to
-256 x 256 is 256 x 100,000 at first.
-"""
+NARROW = 16
+"""Ratio of an image's sides from which on it is called long and narrow."""
 
 
 def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture") -> NDArray:
@@ -31,8 +27,8 @@ def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture
         uint8 of shape (height, width, channels), at ``record.size``.
 
     Raises:
-        ImageError: the aspect ratio is too extreme to resize, or the image is too small where
-            nothing is resized.
+        ImageError: resizing takes too much memory, as for an extreme aspect ratio, or the image is
+            too small where nothing is resized.
     """
     if record.channels == 1:
         image = image.convert("L")
@@ -46,14 +42,32 @@ def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture
                 f"{record.size[1]} x {record.size[0]}, and its preprocessing does not resize; "
                 "enlarge it first"
             )
-    elif width * max(height, image.height) > LARGEST_RESIZED:
-        raise ImageError(
-            f"{name}: {image.width} x {image.height} pixels are too long and narrow; crop it first"
-        )
-    if (width, height) != image.size:
-        image = image.resize((width, height), resampling(record))
+    elif (width, height) != image.size:
+        image = _resize(image, (width, height), resampling(record), name)
     image = _centre(image, record.size[1], record.size[0])
     return np.asarray(image).reshape(*record.size, record.channels)
+
+
+def _resize(
+    image: "Image.Image", size: tuple[int, int], filter: "Image.Resampling", name: str
+) -> "Image.Image":
+    """Return an image of another (width, height), unless that takes too much memory.
+
+    A 4 x 100,000 strip that covers 256 x 256 would become 256 x 6,400,000.
+    """
+    from mobilenetv2.images import memory
+
+    needed = memory.needed_to_resize(image, size)
+    if needed > memory.MOST:
+        narrow = max(image.size) > NARROW * min(image.size)
+        way = "it is too long and narrow: crop it" if narrow else "crop it or make it smaller"
+        raise ImageError(
+            f"{name}: {image.width:,} x {image.height:,} pixels, resized to {size[0]:,} x "
+            f"{size[1]:,} for this network, take {needed / 1e6:,.0f} MB, more than the limit of "
+            f"{memory.MOST / 1e6:,.0f} MB; {way} first"
+        )
+    with memory.beyond(image, size):
+        return image.resize(size, filter)
 
 
 def resampling(record: Preprocessing) -> "Image.Resampling":
