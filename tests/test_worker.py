@@ -2,6 +2,7 @@
 
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -140,6 +141,20 @@ def test_a_fork_has_a_process_of_its_own() -> None:
         os._exit(0 if int(one.ask(b"pid")) != mine and one.ask(b"x") == b"file x" else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert int(one.ask(b"pid")) == mine
+    one.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_threads_of_a_fork_share_one_process_though_the_lock_was_held() -> None:
+    one = started()
+    with one._lock:  # as another thread may, while this one forks
+        child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            with ThreadPoolExecutor(8) as pool:
+                found = set(pool.map(one.ask, [b"pid"] * 8))
+            os._exit(0 if len(found) == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     one.close()
 
 

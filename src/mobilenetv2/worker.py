@@ -74,8 +74,6 @@ class Worker:
         Raises:
             ArtifactError: the library failed, crashed, or took too long.
         """
-        if self._owner != os.getpid():  # after a fork: the pipe belongs to the parent
-            self._lock, self._owner, self._process = threading.Lock(), os.getpid(), None
         with self._lock:
             if self._process is None:
                 self._start()
@@ -130,9 +128,12 @@ class Worker:
 
     def let_go(self) -> None:
         """Give up the parent's ends of the pipes, in a process that was forked from the parent."""
-        if self._process is not None and self._owner != os.getpid():
+        process, owner = self._process, self._owner
+        # Here, while the process has one thread only; who held the lock does not exist in it.
+        self._lock, self._owner, self._process = threading.Lock(), os.getpid(), None
+        if process is not None and owner != os.getpid():
             nowhere = os.open(os.devnull, os.O_RDWR)
-            for stream in (self._process.stdin, self._process.stdout):
+            for stream in (process.stdin, process.stdout):
                 if stream is not None:  # not closed, which would write what its buffer holds
                     os.dup2(nowhere, stream.fileno())
             os.close(nowhere)

@@ -91,7 +91,7 @@ def test_every_runtime_works_in_forked_and_spawned_processes(runtime: str, tmp_p
     if missing := made.missing() if made else ():
         pytest.skip(f"{runtime} needs {', '.join(missing)}: the extra 'export' has it")
     model = embedded_folder()
-    if made is not None and runtime in ("ncnn", "mnn"):
+    if made is not None and runtime in ("ncnn", "mnn", "executorch"):
         out = tmp_path / f"m{made.suffix}"
         writer_of(made)(*store.load(model), out, Options())
         model = out
