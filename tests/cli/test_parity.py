@@ -117,7 +117,7 @@ def test_without_editions_it_takes_those_that_have_the_blocks(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--size=-5"], "size -5x-5: size -5 must be a whole number from 32 to 8192"),
+        (["--size=-5"], "size -5x-5: size -5 must be a whole number from 32 to 8,192"),
         (["--size", "200000"], "size 200000x200000: size 200000 must be a whole number"),
         (["--size", "64x16"], "size 64x16: size 16 must be"),
         (["--tolerance", "inf"], "tolerance inf must be a finite number above 0"),

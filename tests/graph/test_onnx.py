@@ -134,7 +134,7 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
         (lambda text: text.replace('"symmetric"', '"same"'), "another network: .*padding"),
         (lambda text: text.replace('"relu6"', '"relu"'), "another network: .*activation"),
         (lambda text: text.replace('"identity"', '"none"'), "another network: .*shortcuts"),
-        (lambda text: text.replace('"repeats": 4', '"repeats": 99999'), "more blocks than"),
+        (lambda text: text.replace('"repeats": 4', '"repeats": 99999'), "100,012 blocks"),
         (lambda text: text.replace("32,\n", "36,\n"), "it takes 36 x 32 pixels of 3"),
     ],
 )  # fmt: skip
@@ -150,5 +150,5 @@ def test_a_config_that_is_not_the_graphs_is_an_error(
         text = entry.value.replace('"size": [\n      32,', '"size": [\n      36,')
     entry.value = text
     path.write_bytes(model.SerializeToString())
-    with pytest.raises(DialectError, match=rf"net\.onnx: the config inside it .*{message}"):
+    with pytest.raises(DialectError, match=rf"net\.onnx: the config inside it:? .*{message}"):
         read_checkpoint(path)
