@@ -106,7 +106,7 @@ KINDS: dict[str, tuple[Change, tuple[str, ...]]] = {
     ),
     "labels too many": (
         config(lambda c: c["labels"].update(names=["x"] * 450_000, wordnet=[])),
-        ("config.json", "450000 labels for 3 classes"),
+        ("config.json", "450,000 entries; at most 100,000"),
     ),
     "labels too few": (
         config(lambda c: c["labels"].update(names=["a", "b"], wordnet=[])),
