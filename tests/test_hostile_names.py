@@ -275,4 +275,5 @@ def test_a_run_on_evil_photos_is_clean_and_goes_on(
         if path.suffix in (".csv", ".json", ".html", ".md", ".toml"):
             text = path.read_text("utf-8")
             assert "\x1b" not in text or path.suffix == ".csv", path
+            text = re.sub(r"(`+).*?\1", "", text)  # code is shown as it is
             assert path.suffix != ".md" or ("<b>" not in text and f"\n{FORGED}" not in text), path

@@ -61,7 +61,7 @@ def test_a_run_is_no_model_but_its_best_is(trained: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"runtime": "tensorrt"}, "runtime 'tensorrt' is unknown; known are: litert, mnn, ncnn,"),
+        ({"runtime": "tensorrt"}, "runtime 'tensorrt' is unknown; known are: executorch, litert,"),
         ({"runtime": "onnx-runtime"}, "runtime 'onnx-runtime' is unknown; did you mean 'onnxrunti"),
         ({"runtime": "onnxruntime", "device": "cuda"}, "onnxruntime runs on the CPU only"),
         ({"runtime": "mnn"}, "the runtime mnn runs exported files only"),

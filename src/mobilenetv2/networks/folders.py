@@ -236,8 +236,14 @@ def _labelled(config: ModelConfig, labels: Labels) -> ModelConfig:
         raise SpecError(f"{len(labels)} classes for a network of {spec.classes} outputs")
     if labels.background is None:
         labels = dataclasses.replace(labels, background=config.labels.background)
-    if labels.names == config.labels.names:
+    origin = config.origin
+    if origin is None or (labels.names == config.labels.names and not origin.untrained_classifier):
         return dataclasses.replace(config, labels=labels)
+    if not origin.untrained_classifier:
+        history = ("Its classes were named anew.", *origin.history)
+        return dataclasses.replace(
+            config, labels=labels, origin=dataclasses.replace(origin, history=history)
+        )
     # Who names the outputs has trained them.
     origin = reclassified(config, len(labels))
     return dataclasses.replace(config, labels=labels, origin=origin, metrics={})
