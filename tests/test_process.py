@@ -4,7 +4,6 @@ import ctypes
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
@@ -191,8 +190,10 @@ def test_packages_get_places_in_the_cache_unless_they_have_one(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    keras, fonts = str(tmp_path / "cache" / "keras"), str(tmp_path / "cache" / "matplotlib")
-    assert settled() == [keras, fonts, tempfile.gettempdir()]
+    keras, fonts, code = (
+        str(tmp_path / "cache" / name) for name in ("keras", "matplotlib", "inductor")
+    )
+    assert settled() == [keras, fonts, code]
     (tmp_path / ".config" / "matplotlib").mkdir(parents=True)
     assert settled()[:2] == [keras, None]
     (tmp_path / ".keras").mkdir()

@@ -33,7 +33,7 @@ def say(sentence: str) -> None:
         try:
             print(said, file=stream, flush=True)
         except UnicodeEncodeError:  # a program's own stream; the command's take any text
-            print(ascii(said)[1:-1], file=stream, flush=True)
+            print(said.encode("ascii", "backslashreplace").decode(), file=stream, flush=True)
 
 
 def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Iterator[Item]:
