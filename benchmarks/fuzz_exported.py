@@ -24,6 +24,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.keras import CONFIG as KERAS_CONFIG
 from mobilenetv2.runtime.loading import load_model
+from mobilenetv2.runtime.onnxruntime import library
 from mobilenetv2.runtime.openvino import BEGIN
 from mobilenetv2.runtime.openvino import sealed as sealed_openvino
 
@@ -44,7 +45,7 @@ def targets(folder: Path) -> Iterator[Target]:
     for name in IMPORTED:
         importlib.import_module(name)
     for precision in ("float", "int8"):
-        require("onnxruntime")
+        library()
         path = folder / f"{precision}.onnx"
         yield Target(f"ONNX, {precision}", path, unsealed(path), answering(path), sealed_onnx)
         nodes, rest = parted(unsealed(path))
