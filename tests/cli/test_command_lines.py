@@ -30,12 +30,18 @@ def test_random_command_lines_end_with_a_documented_status() -> None:
 def test_ctrl_c_at_any_moment_is_no_traceback(model: Path, photos: Path) -> None:
     """Also before the first line of the command: Python itself needs a moment to start."""
     command = [sys.executable, "-m", "mobilenetv2", "evaluate", str(photos), "--model", str(model)]
+
+    def listen() -> None:  # tests that run in parallel do not, nor do the processes they start
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     begun = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
     whole = time.monotonic() - begun
     statuses = []
     for share in (0.2, 0.3, 0.45, 0.6, 0.75):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=listen
+        ) as process:
             time.sleep(whole * share)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate()
