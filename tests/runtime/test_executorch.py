@@ -29,7 +29,7 @@ def test_an_executorch_file_predicts(model: Path, photos: Path, tmp_path: Path) 
         shown.append([line.partition("probability")[0] for line in lines])
     assert shown[0] == shown[1] and len(shown[0]) == 12
     failed = run("predict", str(photos), "--model", out, "--runtime", "mnn")
-    assert failed.returncode == 2 and "does not run .pte files" in failed.stderr
+    assert failed.returncode == 2 and "does not run executorch files" in failed.stderr
 
 
 def test_a_file_that_was_changed_is_refused_before_anything_is_imported(tmp_path: Path) -> None:
