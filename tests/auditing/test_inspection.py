@@ -143,7 +143,7 @@ def test_a_photo_that_cannot_be_brought_to_the_network_cannot_be_read() -> None:
     audit, _ = inspect(dataset, Preprocessing())
     assert audit.counts() == (1, 0)
     problem = audit.photos[1].problem
-    assert "40000 x 4" in problem and "crop" in problem
+    assert "40,000 x 4" in problem and "crop" in problem
 
 
 def test_nothing_that_can_be_read_gives_no_logits() -> None:
