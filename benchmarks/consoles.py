@@ -104,14 +104,15 @@ def start(words: list[str], console: Console, out: Path) -> Ended:
     command += f"rmdir {shlex.quote(str(folder))}; " if console.lost_folder else ""
     program = [sys.executable, "-m", "mobilenetv2", *words]
     command += f'exec "$@" {console.redirect}'
-    streams: dict[str, int] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     if console.reader:
         end, streams[console.reader] = os.pipe()
         os.close(end)
     done = subprocess.run(
         [b"bash", b"-c", command.encode(), b"bash", *map(os.fsencode, program)],
-        env=environment, timeout=LONGEST, check=False, stdin=subprocess.DEVNULL, **streams,
-    )  # type: ignore[call-overload]  # fmt: skip
+        env=environment, timeout=LONGEST, check=False, stdin=subprocess.DEVNULL,
+        stdout=streams["stdout"], stderr=streams["stderr"],
+    )  # fmt: skip
     if console.reader:
         os.close(streams[console.reader])
     files = {

@@ -101,7 +101,7 @@ class Tally:
     read: int = 0
     refused: int = 0
     stopped: int = 0
-    """Of the refused: a library crashed or reached a limit, in its own process."""
+    """Number of those refused whose library crashed or reached a limit, in its own process."""
     wrong: int = 0
     """Answers from a file that does not fit its config."""
     crashes: int = 0
@@ -111,7 +111,7 @@ class Tally:
     memory: int = 0
     """The most bytes that a file took beside what its process had."""
     failures: list[str] = field(default_factory=list)
-    """What was wrong or crashed, in words."""
+    """Sentences on each wrong answer and crash."""
 
     def row(self) -> str:
         """Return the row of the table."""
@@ -125,7 +125,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one attempt."""
+    """Outcome of one attempt."""
 
     status: int
     """One of READ, REFUSED, STOPPED_BY, WRONG; anything else is a crash."""

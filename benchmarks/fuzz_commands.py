@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class Ended:
 
     @property
     def fault(self) -> str:
-        """What is wrong with it, or ''."""
+        """Return the fault of the command in words; '' if it has none."""
         if self.status == -signal.SIGKILL and self.stopped:
             return "hangs"
         if self.status < 0:
@@ -268,7 +268,10 @@ def main() -> None:
     tally: collections.Counter[str] = collections.Counter()
     faults: list[str] = []
     slowest = 0.0
-    tell: Callable[[str], None] = lambda text: print(ascii(text)[:600], file=sys.stderr)  # noqa: E731
+
+    def tell(text: str) -> None:
+        print(ascii(text)[:600], file=sys.stderr)
+
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         for line, ended in attempts(folder, arguments.count, arguments.seed, arguments.seconds):

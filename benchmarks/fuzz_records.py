@@ -8,7 +8,6 @@ import copy
 import json
 import random
 import struct
-import tomllib  # noqa: F401 - so that not each attempt imports it
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from fuzz_target import Target
-from safetensors.numpy import load, save
 
 from mobilenetv2.editions import numpy as edition
 from mobilenetv2.evaluation.run_record import read_run, read_split
@@ -24,7 +22,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint, _digest
+from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint, read_parts, sealed
 from mobilenetv2.training.folder import open_run
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.recipe_file import read_recipe, recipe_toml
@@ -110,21 +108,6 @@ def with_other_values(whole: Any) -> Callable[[bytes], bytes]:
     return wrap
 
 
-def in_checkpoint(whole: bytes) -> tuple[Any, Callable[[bytes], bytes]]:
-    """Return the record of a checkpoint, and what puts another one in, with a right checksum."""
-    tensors = load(whole)
-    header = json.loads(whole[8 : 8 + struct.unpack("<Q", whole[:8])[0]])
-    facts = json.loads(header["__metadata__"]["checkpoint"])
-    del facts["sha256"]
-
-    def wrap(record: bytes) -> bytes:
-        changed = json.loads(record)
-        told = json.dumps(changed | {"sha256": _digest(changed, tensors)})
-        return save(tensors, {"checkpoint": told})
-
-    return facts, wrap
-
-
 def targets(folder: Path) -> Iterator[Target]:
     """Write a model folder and a run folder into ``folder``, and yield their records."""
     model, run = model_and_run(folder)
@@ -144,8 +127,10 @@ def targets(folder: Path) -> Iterator[Target]:
         place = path.parent
         yield Target(f"{path.name}, its values", path, SEED, partial(attempt, place), values)
     path = run / "checkpoint.safetensors"
-    facts, sealed = in_checkpoint(path.read_bytes())
+    facts, tensors = read_parts(path)
+    del facts["sha256"]
     other = with_other_values(facts)
     yield Target(
-        "checkpoint, its values", path, SEED, lambda: resume(run), lambda p: sealed(other(p))
-    )
+        "checkpoint, its values", path, SEED, lambda: resume(run),
+        lambda piece: sealed(json.loads(other(piece)), tensors),
+    )  # fmt: skip

@@ -267,7 +267,7 @@ NEVER = {
                  "something left beside the files at the end"),
     "fetch": ("files that are not whole", "ended otherwise"),
 }  # fmt: skip
-"""What must not happen, shown with its 0."""
+"""Outcomes that must not happen, which the table shows also where there are none."""
 
 
 def main() -> None:

@@ -40,7 +40,7 @@ OURS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What a command left."""
+    """Files, connections and lines that a command left."""
 
     status: int
     err: str

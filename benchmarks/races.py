@@ -29,7 +29,7 @@ KINDS = {
     "resume": (RESUME,),
     "mixed": (NEW, OVERWRITE, RESUME, OVERWRITE),
 }
-"""What the processes are given, in turn; all but 'new' find a run that was stopped."""
+"""Options of the processes, in turn; all but 'new' find a run that was stopped."""
 STAGGERED = 1.5
 """Seconds within which the processes of every second round are started."""
 TIMES = ("seconds", "images_per_second")

@@ -78,7 +78,7 @@ for module in SOURCE.rglob("*.py"):
 def test_an_error_comes_whole_out_of_another_process(
     kind: type[MobileNetV2Error], protocol: int
 ) -> None:
-    """As out of a pool of processes, which pickles it."""
+    """Errors come out of a pool of processes, which pickles them, as they were raised."""
     error = kind.__new__(kind)
     MobileNetV2Error.__init__(error, "photos/\x1b[2Ja.jpg: " + "long" * 5000)
     error.add_note("in a data loader")

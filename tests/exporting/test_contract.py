@@ -106,16 +106,6 @@ def test_a_file_is_the_network(name: str, precision: Any, spec: str, tmp_path: P
         assert inside == dataclasses.replace(expected.config, origin=None)
 
 
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("name", [marked(name) for name in FORMATS if FORMATS[name].readable])
-def test_a_file_of_any_head_is_read_back(name: str, head: str, tmp_path: Path) -> None:
-    expected = reference(spec := with_head(head))
-    artifact = load_artifact(write(tmp_path, name, spec))
-    assert artifact.config.spec == spec
-    found = expected.compare(create_engine(artifact), "float32")
-    assert found.passed, found
-
-
 @pytest.mark.parametrize(
     ("name", "options"),
     [

@@ -18,6 +18,7 @@ from mobilenetv2.exporting.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.runtime.predictor import load_artifact
 from mobilenetv2.spec.records import ModelConfig
 
 QUICK = frozenset({"onnx", "litert"})
@@ -29,6 +30,12 @@ def installed(name: str) -> None:
         pytest.importorskip(package, reason=f"{package} is not installed (extra: export)")
 
 
+def require_described(name: str, made: Path, config: ModelConfig) -> None:
+    """A file that is read for an engine has passed the comparison with its config."""
+    if FORMATS[name].readable:
+        assert load_artifact(made).config.spec == config.spec
+
+
 @pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("name", NAMES)
 def test_logits_are_the_plain_editions(name: str, head: str, tmp_path: Path) -> None:
@@ -37,6 +44,7 @@ def test_logits_are_the_plain_editions(name: str, head: str, tmp_path: Path) -> 
     config, arrays = ModelConfig.default(spec), random_arrays(spec)
     made = tmp_path / f"m{FORMATS[name].suffix or '.made'}"
     writer_of(FORMATS[name])(config, arrays, made, Options())
+    require_described(name, made, config)
     reference = Reference(config, arrays, sample_pictures(config.preprocessing))
     comparison = reference.compare(reload(FORMATS[name], made), "float32")
     assert comparison.passed, comparison
@@ -55,6 +63,7 @@ def test_other_blocks_are_the_torch_editions(name: str, kind: str, tmp_path: Pat
             write(config, arrays, made, Options())
         return
     write(config, arrays, made, Options())
+    require_described(name, made, config)
     x = engine_input(sample_pictures(config.preprocessing), config.preprocessing)
     network = edition.build(spec, dtype="float64")
     edition.load(network, arrays)

@@ -70,8 +70,6 @@ class Checkpoint:
 
     def save(self, path: Path) -> None:
         """Write the checkpoint atomically; an existing file is replaced."""
-        from safetensors.numpy import save
-
         facts = {
             "config": json.loads(self.config.to_json()), "recipe": recipe_toml(self.recipe),
             "rows": self.rows, "epoch": self.epoch, "step": self.step, "sums": self.sums,
@@ -79,8 +77,7 @@ class Checkpoint:
         }  # fmt: skip
         tensors = {f"trainer/{name}": np.array(array) for name, array in self.trainer.items()}
         tensors |= {f"average/{name}": np.array(array) for name, array in self.average.items()}
-        told = json.dumps(facts | {"sha256": _digest(facts, tensors)})
-        write_atomically(path, save(tensors, {"checkpoint": told}))
+        write_atomically(path, sealed(facts, tensors))
 
     @classmethod
     def load(cls, path: Path) -> "Checkpoint":
@@ -90,14 +87,9 @@ class Checkpoint:
             OSError: it is a pipe, a device or a folder, or may not be read.
             RunError: it is damaged, was changed, or has a state that no run can have.
         """
-        from safetensors import safe_open
-
         open_file(path).close()  # the library would wait for a pipe
         try:
-            with safe_open(path, "numpy") as file:
-                told = file.metadata()["checkpoint"]
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
-            facts = parse_json(told, "its record", RunError, constants=True)
+            facts, tensors = read_parts(path)
             if facts.keys() != FACTS:
                 written = facts.pop("sha256")
                 if written != _digest(facts, tensors):
@@ -161,6 +153,33 @@ class Checkpoint:
             raise damaged(path, f"sums {shown(self.sums)} after {self.step:,} steps")
         if self.averaged_steps != (done if self.recipe.averaging.decay else 0):
             raise damaged(path, f"averaged_steps {self.averaged_steps:,} after {done:,} steps")
+
+
+def sealed(facts: Mapping[str, Any], tensors: State) -> bytes:
+    """Return a checkpoint's file, with a checksum over its record and its arrays.
+
+    Args:
+        facts: the record, plain values for JSON.
+        tensors: the arrays by name, 'trainer/NAME' or 'average/NAME'.
+    """
+    from safetensors.numpy import save
+
+    told = json.dumps({**facts, "sha256": _digest(facts, tensors)})
+    return save(dict(tensors), {"checkpoint": told})
+
+
+def read_parts(path: Path) -> tuple[dict[str, Any], State]:
+    """Return the record and the arrays of a checkpoint's file, neither of them checked.
+
+    Raises:
+        SafetensorError, KeyError, RunError, OSError: the file is none of a checkpoint.
+    """
+    from safetensors import safe_open
+
+    with safe_open(path, "numpy") as file:
+        told = file.metadata()["checkpoint"]
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
+    return parse_json(told, "its record", RunError, constants=True), tensors
 
 
 def _digest(facts: Mapping[str, Any], tensors: State) -> str:
