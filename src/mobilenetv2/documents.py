@@ -54,9 +54,11 @@ def read_json(
     return parse_json(_read(path, error, most), str(path), error, most, constants, hook)
 
 
-def read_table(path: Path, error: Error, most: int = LARGEST_JSON) -> dict[str, Any]:
-    """Return the JSON object of a file; errors are those of :func:`read_json`."""
-    return _table(read_json(path, error, most), str(path), error)
+def read_table(
+    path: Path, error: Error, most: int = LARGEST_JSON, constants: bool = False
+) -> dict[str, Any]:
+    """Return the JSON object of a file; arguments and errors are those of :func:`read_json`."""
+    return _table(read_json(path, error, most, constants), str(path), error)
 
 
 def parse_table(text: str | bytes, where: str, error: Error) -> dict[str, Any]:

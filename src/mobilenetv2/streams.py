@@ -7,6 +7,8 @@ import re
 import sys
 from typing import Any, TextIO
 
+from mobilenetv2.text import escape_of
+
 ESCAPE = "mobilenetv2.escape"
 """Name of the error handler that writes what an encoding lacks as an escape."""
 STDIN, STDOUT, STDERR = 0, 1, 2
@@ -69,13 +71,7 @@ def escape(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     lost = error.object[error.start : error.end]
-    return re.sub(".", lambda found: _escaped(ord(found[0])), lost, flags=re.DOTALL), error.end
-
-
-def _escaped(code: int) -> str:
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return re.sub(".", escape_of, lost, flags=re.DOTALL), error.end
 
 
 codecs.register_error(ESCAPE, escape)

@@ -138,11 +138,18 @@ def escaped(name: str | os.PathLike[str]) -> str:
 def encodable(text: str) -> str:
     """Return text whose unpaired surrogates are written as :func:`escaped` writes them."""
 
-    def written(found: re.Match[str]) -> str:
-        code = ord(found[0])
-        return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+    return text if text.isascii() else re.sub("[\ud800-\udfff]", escape_of, text)
 
-    return text if text.isascii() else re.sub("[\ud800-\udfff]", written, text)
+
+def escape_of(found: re.Match[str]) -> str:
+    r"""Return the escape of a character that was found: ``\xe9`` for a byte that is no text.
+
+    Other characters are written as ``\ud83d`` or ``\U0001f600``.
+    """
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def unescaped(text: str) -> str:

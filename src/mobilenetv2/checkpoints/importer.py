@@ -32,7 +32,7 @@ from mobilenetv2.checkpoints.labels import find_labels
 from mobilenetv2.checkpoints.preprocessing_choice import choose_preprocessing, red_first
 from mobilenetv2.checkpoints.strides import choose_strides
 from mobilenetv2.checkpoints.unreadable import explained
-from mobilenetv2.documents import read_json
+from mobilenetv2.documents import read_table
 from mobilenetv2.errors import DialectError, SpecError, WeightsError, argument
 from mobilenetv2.formats import FORMATS, GRAPHS
 from mobilenetv2.model.arrays import Arrays, check_arrays, is_folded
@@ -262,7 +262,4 @@ def weights_in(folder: Path) -> Path:
 def _json(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
-    found = read_json(path, WeightsError, constants=True)
-    if not isinstance(found, dict):
-        raise WeightsError(f"{path}: not a JSON object")
-    return found
+    return read_table(path, WeightsError, constants=True)

@@ -13,7 +13,7 @@ from mobilenetv2.checkpoints.description import usual_preprocessing
 from mobilenetv2.checkpoints.dialects.configs import describe
 from mobilenetv2.checkpoints.dialects.timm import describe_timm
 from mobilenetv2.checkpoints.input_range import RANGES, of_channels
-from mobilenetv2.documents import read_json
+from mobilenetv2.documents import read_table
 from mobilenetv2.errors import DialectError, SpecError
 from mobilenetv2.spec.mapping import from_mapping, suggestion
 from mobilenetv2.spec.network import NetworkSpec, Size
@@ -77,7 +77,7 @@ def _parse(path: Path, size: Size) -> Preprocessing:
     Raises:
         DialectError: it has none, or one that cannot be used.
     """
-    content = _object(path)
+    content = read_table(path, DialectError, constants=True)
     try:
         if "preprocessing" in content:  # a model folder's config
             return from_mapping(Preprocessing, content["preprocessing"], f"{path}, preprocessing")
@@ -126,10 +126,3 @@ def _require_pixels(record: Preprocessing, given: Mapping[str, Any]) -> None:
             f"{told} are taken in values of 0 to 255; multiply by 255 the numbers for values of "
             "0 to 1"
         )
-
-
-def _object(path: Path) -> Mapping[str, Any]:
-    found = read_json(path, DialectError, constants=True)
-    if not isinstance(found, dict):
-        raise DialectError(f"{path}: not a JSON object")
-    return found

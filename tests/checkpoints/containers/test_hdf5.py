@@ -18,7 +18,7 @@ from mobilenetv2.checkpoints.containers.hdf5 import (
     Layers,
     keras3_bytes,
     legacy_keras_bytes,
-    parse_json,
+    parse_keras_json,
 )
 from mobilenetv2.errors import WeightsError
 
@@ -274,7 +274,7 @@ def test_an_entry_named_like_a_path_is_refused(opened: Open, tmp_path: Path) -> 
 
 def test_json_nested_too_deep_is_refused() -> None:
     with pytest.raises(WeightsError, match="its config: not JSON"):
-        parse_json("[" * 200_000, "config")
+        parse_keras_json("[" * 200_000, "config")
 
 
 pytest.importorskip("h5py", reason="h5py is not installed (extra: keras)")

@@ -12,6 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2 import documents
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.files import read_file
 from mobilenetv2.zips import Zip, require_plain
@@ -33,7 +34,7 @@ EXPANSION, ROOM = 4, 64 * 1024**2
 
 Weights hardly compress, and the largest widening (bfloat16 to float32) doubles the bytes.
 """
-LARGEST_JSON = 16 * 1024**2
+LARGEST_JSON = documents.LARGEST_JSON
 PIECE = 1024**2
 """Number of bytes of an archive's member that are read at a time."""
 

@@ -45,7 +45,7 @@ def read_keras_archive(path: Path, folder: Path) -> Container:
         for key, name in (("config", CONFIG), ("saved", METADATA)):
             if archive.getinfo(name).file_size > bounds.LARGEST_JSON:
                 raise WeightsError(f"its {name} is larger than {bounds.LARGEST_JSON:,} bytes")
-            texts[key] = parse_json(archive.read(name).decode("utf-8", "replace"), name)
+            texts[key] = parse_keras_json(archive.read(name).decode("utf-8", "replace"), name)
         with archive.open(WEIGHTS) as source:
             bounds.copy_member(source, unpacked, archive.getinfo(WEIGHTS).file_size)
     contents = read_hdf5(unpacked)
@@ -170,7 +170,9 @@ class _Walk:
                 continue
             if len(value) > bounds.LARGEST_JSON:
                 raise WeightsError(f"its {name} is longer than {bounds.LARGEST_JSON:,} characters")
-            texts[name] = parse_json(value, name) if name == MODEL_CONFIG else bounds.clean(value)
+            texts[name] = (
+                parse_keras_json(value, name) if name == MODEL_CONFIG else bounds.clean(value)
+            )
         return texts
 
     def names(self, group: Any, attribute: str) -> list[str] | None:
@@ -208,8 +210,8 @@ class _Walk:
         return Container(arrays, {**metadata, "format": "keras-legacy", "layers": order})
 
 
-def parse_json(text: str, what: str) -> Any:
-    """Return the JSON of a foreign file; Keras's tuples become lists.
+def parse_keras_json(text: str, what: str) -> Any:
+    """Return the value of JSON that Keras has written, its tuples as lists.
 
     Raises:
         WeightsError: the text is not JSON.

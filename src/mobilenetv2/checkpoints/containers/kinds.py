@@ -19,7 +19,6 @@ from mobilenetv2.zips import ENCRYPTED, OtherMethod, TooManyMembers, Zip
 
 START = 64 * 1024
 """Number of bytes from which a file is recognised."""
-LARGEST_JSON = bounds.LARGEST_JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +365,7 @@ def _safetensors_end(path: Path, start: bytes) -> int:
     if start[8:9] != b"{":
         return 0
     length = int(struct.unpack("<Q", start[:8])[0])
-    if not 2 <= length <= LARGEST_JSON:
+    if not 2 <= length <= bounds.LARGEST_JSON:
         return 0
     with open_file(path) as file:
         header = file.read(8 + length)[8:]

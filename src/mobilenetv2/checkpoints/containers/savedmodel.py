@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mobilenetv2.checkpoints.containers import Container, bounds
-from mobilenetv2.checkpoints.containers.hdf5 import parse_json
+from mobilenetv2.checkpoints.containers.hdf5 import parse_keras_json
 from mobilenetv2.checkpoints.containers.tensorflow import OBJECTS, read_tensorflow
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import read_file
@@ -70,7 +70,7 @@ def _root_config(data: bytes, places: tuple[int, ...]) -> object:
         if isinstance(identifier, bytes) and identifier.startswith(b"_tf_keras_") and text:
             if not isinstance(text, bytes) or len(text) > bounds.LARGEST_JSON:
                 raise WeightsError("its Keras metadata is too long")
-            said = parse_json(text.decode("utf-8", "replace"), "Keras metadata")
+            said = parse_keras_json(text.decode("utf-8", "replace"), "Keras metadata")
             if isinstance(said, dict) and isinstance(said.get("config"), dict):
                 config = said["config"]
                 # The root comes first.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.containers import Container, bounds
-from mobilenetv2.checkpoints.containers.hdf5 import parse_json
+from mobilenetv2.checkpoints.containers.hdf5 import parse_keras_json
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.files import read_file
 
@@ -44,7 +44,7 @@ def read_tfjs(path: Path) -> Container:
     with bounds.damage("TensorFlow.js model", path):
         if path.stat().st_size > bounds.LARGEST_JSON:
             raise WeightsError(f"its JSON has more than {bounds.LARGEST_JSON:,} bytes")
-        said = parse_json(
+        said = parse_keras_json(
             read_file(path, bounds.LARGEST_JSON).decode("utf-8-sig", "replace"), path.name
         )
         if not isinstance(said, dict) or "modelTopology" not in said:
