@@ -5,9 +5,10 @@ import os
 import socket
 import tarfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import hypothesis
 import numpy as np
@@ -52,6 +53,30 @@ def loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
         return resolve(host, *rest, **options)
 
     monkeypatch.setattr(socket, "getaddrinfo", guarded)
+
+
+OF_READERS = Path(__file__).parent / "checkpoints" / "containers"
+"""Tests of the processes themselves."""
+
+
+@pytest.fixture(scope="session")
+def readers() -> Iterator[dict[str, Any]]:
+    """A process for each library; :func:`read_container` would import PyTorch for each file."""
+    from mobilenetv2.checkpoints.containers.reader import Library, LibraryProcess
+
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(LibraryProcess(name)) for name in get_args(Library)}
+
+
+@pytest.fixture(autouse=True)
+def kept_readers(
+    request: pytest.FixtureRequest, readers: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files are read by processes that stay, but in the tests of these processes."""
+    if OF_READERS not in request.path.parents:
+        kept = {library: nullcontext(process) for library, process in readers.items()}
+        path = "mobilenetv2.checkpoints.containers.reader.LibraryProcess"
+        monkeypatch.setattr(path, kept.__getitem__)
 
 
 @pytest.fixture(scope="session")

@@ -73,7 +73,7 @@ def commands(disk: Path, photos: Path, model: Path, quick: tuple[str, ...]) -> d
         "predict": ["predict", str(photos), *given, "--csv", str(disk / "answers.csv")],
         "explain": ["explain", photo, *given, "--output", str(disk / "drawing.png")],
         "export": ["export", str(model), str(disk / "model.onnx")],
-        "export to a folder": ["export", str(model), str(disk / "new"), "--format", "onnx,litert"],
+        "export to a folder": ["export", str(model), str(disk / "new"), "--format", "onnx,pt2"],
         "quantize": [
             "quantize", str(model), str(disk / "new" / "int8.onnx"), "--data", str(photos),
             "--force",

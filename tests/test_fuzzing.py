@@ -62,6 +62,7 @@ def test_an_attempt_that_hangs_is_ended_and_counts_as_a_crash(
     assert found.status == -14 and "hang" in found.words
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attempts are made in forks")
 def test_a_tally_counts_every_mutation_once_and_measures_memory(tmp_path: Path) -> None:
     path, whole = tmp_path / "a", b"content" * 100

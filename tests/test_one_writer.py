@@ -35,7 +35,7 @@ def test_an_output_that_another_process_writes_is_refused_before_the_work(
         "train": (["train", str(photos), "--output", str(out), *quick], out),
         "export": (["export", str(model), f"{out}.onnx"], out.with_name("out.onnx")),
         "export to a folder": (
-            ["export", str(model), str(out), "--format", "onnx,litert"], out / "model.tflite",
+            ["export", str(model), str(out), "--format", "onnx,pt2"], out / "model.pt2",
         ),
         "quantize": (
             ["quantize", str(model), f"{out}.onnx", "--data", str(photos)],

@@ -95,6 +95,7 @@ def test_waiting_threads_sleep_soon(verb: str, model: Path, photos: Path, tmp_pa
     assert "GOMP_SPINCOUNT = '3000'" in openmp(words, status)
 
 
+@pytest.mark.slow
 @LINUX
 def test_what_a_person_set_stays() -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra: torch)")

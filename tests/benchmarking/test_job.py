@@ -93,6 +93,7 @@ def test_nobody_is_started_without_memory(folder: Path, monkeypatch: pytest.Monk
     assert "1074 MB of memory are free" in row.error and not row.speeds
 
 
+@pytest.mark.slow
 def test_an_exported_file_is_its_own_reference(folder: Path, tmp_path: Path) -> None:
     who = cross(["onnxruntime"], ["float16"])[0]
     path = job.write_file(asked(folder), who, tmp_path / "made", {})

@@ -93,8 +93,8 @@ def row(runtime: str, precision: str, seconds: float, right: int | None = 85) ->
 
 def colours(path: Path) -> set[tuple[int, ...]]:
     with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB")).reshape(-1, 3)
-    return {tuple(colour) for colour in np.unique(pixels, axis=0).tolist()}
+        found = image.convert("RGB").getcolors(image.width * image.height)
+    return {colour for _, colour in found}
 
 
 @drawing

@@ -54,6 +54,7 @@ def test_float_and_int8_on_data_that_has_no_splits(
     assert "writing onnx int8" in shown.err and "benchmark.png" in shown.err
 
 
+@pytest.mark.slow
 def test_without_data_float32_on_pictures_made_here(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

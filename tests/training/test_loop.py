@@ -23,7 +23,7 @@ from mobilenetv2.errors import ImageError, RunError, Stopped
 from mobilenetv2.evaluation.metrics import measure
 from mobilenetv2.model import store
 from mobilenetv2.spec.names import is_statistic
-from mobilenetv2.spec.network import ClassifierSpec, NetworkSpec, Outputs
+from mobilenetv2.spec.network import PAPER_STAGES, ClassifierSpec, NetworkSpec, Outputs
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.training import checkpoint, loop
@@ -152,7 +152,7 @@ def test_restored_it_goes_on_as_if_nothing_had_been() -> None:
 RECIPE = Recipe().changed(
     epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32"
 )
-SPEC = published("small", width=0.1, classes=3, dropout=0.3)
+SPEC = published("small", width=0.1, classes=3, dropout=0.3).replace(stages=PAPER_STAGES[:3])
 EVERYTHING = Recipe().changed(
     epochs=2, batch_size=4, learning_rate=0.02, selection=0.3, ema_decay=0.8, precision="float32",
     optimizer="adamw", layer_decay=0.8, unfreeze_epochs=1.0, gradient_clip=1.0, accumulate=2,

@@ -27,7 +27,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", recipe_names())
+QUICK = ("finetune", "head-only", "scratch-small")
+"""Recipes that the quick tests run: one of each kind of training."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+     for name in recipe_names()],
+)  # fmt: skip
 def test_it_runs(name: str, photos: Path, weights: Path, tmp_path: Path) -> None:
     scratch = name.startswith(("scratch", "imagenet", "digits"))
     changes = [*SMALL, "cache.views=2"] if name == "later-blocks" else SMALL

@@ -37,6 +37,7 @@ QUICK = Recipe().changed(
 Fill = Callable[[Path, int], Path]
 
 
+@pytest.mark.slow
 def test_a_folded_network_is_rebased_once_and_never_again(
     folded: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

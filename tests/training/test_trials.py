@@ -154,6 +154,7 @@ def test_the_expected_time_is_told(recipe: Recipe, times: Times, text: str) -> N
     assert text in describe_time(times, recipe)
 
 
+@pytest.mark.slow
 def test_the_default_is_the_same_however_busy_the_machine_is(
     photos: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,6 @@
-"""Readers that stay between tests: importing PyTorch or TensorFlow for each would take minutes."""
+"""Reader of a file's container in a process that stays between tests."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,11 @@ Open = Callable[[Path], Container]
 
 
 @pytest.fixture(scope="session")
-def opened() -> Iterator[Open]:
+def opened(readers: Mapping[str, LibraryProcess]) -> Open:
     """Reads as :func:`read_container` does, with one process for each library."""
-    readers: dict[str, LibraryProcess] = {}
-    with ExitStack() as stack:
 
-        def read(path: Path) -> Container:
-            kind = recognise_kind(path)
-            library = LIBRARIES[kind]
-            if library not in readers:
-                readers[library] = stack.enter_context(LibraryProcess(library))
-            return readers[library].read_container(kind, path)
+    def read(path: Path) -> Container:
+        kind = recognise_kind(path)
+        return readers[LIBRARIES[kind]].read_container(kind, path)
 
-        yield read
+    return read

@@ -123,17 +123,8 @@ def test_channels_last_gives_the_same_numbers_and_stays(name: str) -> None:
             assert value.is_contiguous(memory_format=torch.channels_last), key
 
 
-COMPILED = pytest.mark.parametrize(
-    "name",
-    [
-        "same",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("defaults", "article-torch")),
-    ],
-)
-"""A trace by PyTorch's compiler takes many seconds, so that the quick tests make one."""
-
-
-@COMPILED
+@pytest.mark.slow  # a trace by PyTorch's compiler takes many seconds
+@pytest.mark.parametrize("name", ["same", "article-torch"])
 def test_it_compiles_without_a_graph_break(name: str) -> None:
     network, _ = build(SPECS[name])
     x = torch.from_numpy(pictures(SPECS[name]))
@@ -146,7 +137,7 @@ def test_it_compiles_without_a_graph_break(name: str) -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@COMPILED
+@pytest.mark.parametrize("name", ["same", pytest.param("article-torch", marks=pytest.mark.slow)])
 def test_it_exports_for_every_batch_size(name: str) -> None:
     network, _ = build(SPECS[name])
     x = torch.from_numpy(pictures(SPECS[name], 3))
