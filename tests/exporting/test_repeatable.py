@@ -59,6 +59,6 @@ def test_an_export_has_the_same_bytes_again(names: tuple[str, ...], tmp_path: Pa
     if missing := [package for name in names for package in FORMATS[name].missing()]:
         pytest.skip(f"{', '.join(missing)} not installed: the extra 'export' has it")
     first = digests(names, tmp_path / "first", 1)
-    assert {name.split(os.sep)[0] for name in first} == set(names)
+    assert {Path(name).parts[0] for name in first} == set(names)
     second = digests(names, tmp_path / "second", 2)
     assert [name for name in first | second if first.get(name) != second.get(name)] == []
