@@ -166,11 +166,12 @@ def write(folder: Path) -> None:
     from mobilenetv2.errors import MissingExtra
     from mobilenetv2.model import store
     from mobilenetv2.model.arrays import random_arrays
+    from mobilenetv2.spec.network import PAPER_STAGES
     from mobilenetv2.spec.published import published
     from mobilenetv2.spec.records import ModelConfig
 
     spec = published("torchvision", width=0.1, size=(SIZE, SIZE), classes=CLASSES)
-    spec = spec.replace(head_channels=32)
+    spec = spec.replace(head_channels=32, stages=PAPER_STAGES[:3])
     store.save(folder / "model", ModelConfig.default(spec), random_arrays(spec))
     draw = np.random.default_rng(0)
     for number in range(CLASSES * 4):

@@ -26,10 +26,10 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.executorch import read_artifact as read_program
 from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.runtime.ncnn import checksum, weights_path
-from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
 
-SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
+SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5, stages=PAPER_STAGES[:3])
 HOSTILE = (2**31 - 1, -(2**31), -1, 0, 1, 2, 3, 2**30, 2**16, 255)
 Place = tuple[int, str]
 """Position of a number in a file, and its type in the schema."""
