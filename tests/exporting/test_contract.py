@@ -38,7 +38,7 @@ from mobilenetv2.spec.records import ModelConfig
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {
-    "symmetric": NetworkSpec(size=(48, 64), **TINY),
+    "symmetric": short(NetworkSpec(size=(48, 64), **TINY)),
     "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
     "article": short(published("article-torch", size=64, **TINY)),
     "relu, one pixel left": NetworkSpec(

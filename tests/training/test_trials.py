@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from short import short
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.augment import Augmentation
@@ -27,7 +28,7 @@ from mobilenetv2.training.splits import Splits, divide
 from mobilenetv2.training.trials import Times, describe_time, find_rate, measure_times, suggest_rate
 
 Begun = Callable[..., Run]
-SPEC = published("small", width=0.1, classes=3)
+SPEC = short(published("small", width=0.1, classes=3))
 PLAIN = Recipe().changed(
     batch_size=36, precision="float32", dropout=0.0, label_smoothing=0.0,
     augmentation=Augmentation(crop="none", flip=False, jitter=0.0),

@@ -124,10 +124,9 @@ def test_channels_last_gives_the_same_numbers_and_stays(name: str) -> None:
 
 
 @pytest.mark.slow  # a trace by PyTorch's compiler takes many seconds
-@pytest.mark.parametrize("name", ["same", "article-torch"])
-def test_it_compiles_without_a_graph_break(name: str) -> None:
-    network, _ = build(SPECS[name])
-    x = torch.from_numpy(pictures(SPECS[name]))
+def test_it_compiles_without_a_graph_break() -> None:
+    network, _ = build(SPECS["article-torch"])
+    x = torch.from_numpy(pictures(SPECS["article-torch"]))
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), network(x), rtol=1e-5, atol=1e-5)
