@@ -30,7 +30,7 @@ from mobilenetv2.model import store
 from mobilenetv2.training.checkpoint import Checkpoint
 
 CHANGES = (
-    "network=small", "size=32", "width=0.1", "epochs=60", "batch_size=8", "dropout=0.3",
+    "network=small", "size=32", "width=0.1", "epochs=4", "batch_size=8", "dropout=0.3",
     "ema_decay=0.8", "precision=float32", "mixing.cutmix=1.0", "mixing.share=0.5", "balance=0.5",
     "selection=0.2", "validation=0.2", "phases=[0.5,1.0]", "augmentation.policy=trivialaugment",
     "replicas=2",

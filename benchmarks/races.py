@@ -20,8 +20,7 @@ from pathlib import Path
 from kills import CHANGES, begin, models, photos
 from machine import machine
 
-SHORT = tuple("epochs=15" if change.startswith("epochs=") else change for change in CHANGES)
-NEW: tuple[str, ...] = ("--weights", "none", *(w for c in SHORT for w in ("--set", c)))
+NEW: tuple[str, ...] = ("--weights", "none", *(w for c in CHANGES for w in ("--set", c)))
 OVERWRITE, RESUME = ("--overwrite", *NEW), ("--resume",)
 KINDS = {
     "new": (NEW,),

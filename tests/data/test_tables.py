@@ -1,8 +1,10 @@
 """Tables: delimiters, quotes, encodings, JSON Lines, Parquet, and what is refused."""
 
+import base64
 import csv
 import io
 import json
+import zlib
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.data import tables
-from mobilenetv2.data.tables import is_table, parse
+from mobilenetv2.data.tables import is_table, parse, unpacked_parquet
 from mobilenetv2.errors import DataError
 
 ROWS = [("a b.jpg", "hat, small"), ("b.jpg", 'a "good" one'), ("ü.jpg", "鞋")]
@@ -74,6 +76,46 @@ def test_parquet_with_the_photos_inside_is_named_as_such() -> None:
             parse(parquet({"image": column, "label": [1]}), "t.parquet")
 
 
+CRASHING = (
+    (
+        "c-oay!EVz)5FI;?<w!wtEY|XZE9KByR85m6qEQv4g-"
+        "J;wN(yz9wjvkgM6R34iA@sP{s1?`fkXd*f8fL!5Jx_MGbcWQT{}sO%7r=Xj%R1ydo#N}z;=;H<U@jd5n4nepaF"
+        "apIvD^6PlIVNDfArQFKpz)k*8G%+%4wMLf6|_11Je=pf0UR!DZ@Eeihh$XQ#3X$!#EX+nkOE&dBrKR87$VGFOD"
+        "A-U8XX2Wp995g=KzoMVhCk%?@U;Q^Tu&MOO1qLI0!Bg56HRgtZlASKmO=UibvYoolh)nahGiThcJ#duLdP#y-"
+        "CJY$Z`$PHrtMXt=x42jo76zN<{AtoPx6d63NZh|3C`ls&DArg@EvS_4E2EO}h<P6;vXqj9^dPOvnzSDF4Swz>U"
+        "NplvMBuzI#R_To*BI=s{L(<<TtlxsA{O=fOjx`O0i38S(2vz-?NM&mA0l-"
+        "bhSWv|FNzgwF)~|$hmH2n#w?VrLO#Pj#YnGyamw=i^8r$s`$CY>@#!sQZt&H4kjO`iX1=c)lAbPm#MX_29ai2T"
+        "8h)<)y^^UO{d(ry*jDc=3r{1VX!3d;|3p?b&$;;zCzsEoKJ3QaUn$7W>h<$uA16vf?hxVN5S}N1S-"
+        "DWrJHIGhu!^X60$LI4>FtVXDe*MOsuJ^-m-5HOAi|n~Oo(zIfwp7k<<cl=NuAJX`fxVpr_H+FKwiLel"
+    ),
+    (
+        "c-oay!EVz)5FI;?<w!wtEY|WCBjrFXs-#I1wNVwNg-"
+        "J;wN(yz9wjvkgM6R34iA@sP{s1?`fkXd*f8fL!5Jx_MGbcWQT{~%u%7r=Xj^FOQ_hxs!kDU^c$cF^^BD9G{Km+"
+        "(HbTa@Do&>XCTI@T%UtBAMV^6CRxLYcmhOW1r11JkQQ19oY;3D;?umWtpvt3<*<Q5RRWzHr;XYBcIs;=k&nM*="
+        "bZ-MMCfm-HV1W1-V$TLNi$V4_P@Q};}7nQ|mqmjAgBg5UPHIa>)ASKmu_e^0qYokIo+l-"
+        "DkaW5+|j29&YWj(myI~L4L+#u#(;>u#pka$fbk<P~wV)F4vk<ruI1{m^maN>>}A~9fDG*ZVy-"
+        "+eW9M(#4SP3|Ji(4_D5U4M?~8Z~L&0+Xca2FNPCQA9*t(|<_%`-"
+        "Jsdu$2Ej2AXG017YTXwIV`I|0YtITKoXurebU;Qu`$6p9Skz!n#cSyYbtky@<2SdwD18nx*L9C7`B}#!lzOQ8h"
+        "jh<EK#MQ9&Ly#_<gC9P1u75k1`TBCK9V+~dg(;?oGYo-"
+        "t12EE=DmGSW?!G@6YFj7S=I6$c!gzC7CX`}}jS%lF$@w>f_caez<eWLHJ@fxS?=w#xkQwABmyt;6H~s5$G|@%o"
+        "|^jBMykUcYf?tAj9HbtaSGJbUI&ro&*IEmsO_g%ZuPE9bXfWN&Am{ak+lxj?@Q"
+    ),
+)
+"""Small tables that end pyarrow 26.0.1, and its process, by an exception in C++.
+
+They are mutations 127 and 993 of the Parquet table in ``benchmarks/fuzz_archives.py``, by zlib in
+base 85.
+"""
+
+
+@pytest.mark.parametrize("packed", CRASHING, ids=["histogram", "statistics"])
+def test_a_table_that_ends_its_library_is_an_error_of_ours(packed: str) -> None:
+    pytest.importorskip("pyarrow")
+    data = zlib.decompress(base64.b85decode(packed))
+    with pytest.raises(DataError, match=r"^t\.parquet: damaged Parquet file \(.*write it again$"):
+        parse(data, "t.parquet")
+
+
 def test_damaged_parquet_is_refused() -> None:
     data = parquet({"path": ["a.jpg"] * 300, "label": list(range(300))})
     for broken in (data[:-9], data[: len(data) // 2], data[:4] + bytes(40) + data[44:], b"PAR1"):
@@ -129,11 +171,11 @@ def test_parquet_is_bounded_by_what_it_unpacks_to(monkeypatch: pytest.MonkeyPatc
     for data in (long, lists):
         assert len(data) < 30_000
         with pytest.raises(DataError, match=r"unpacked, it has [0-9,]+ bytes or more"):
-            parse(data, "t.parquet")
+            unpacked_parquet(data, "t.parquet")
     monkeypatch.setattr(tables, "MOST_CELLS", 100)
     for columns in ({"path": ["a"] * 60, "n": [1] * 60}, {"path": ["a"], "tags": [["x"] * 101]}):
         with pytest.raises(DataError, match="than the limit of 100"):
-            parse(parquet(columns), "t.parquet")
+            unpacked_parquet(parquet(columns), "t.parquet")
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,18 @@ evaluated. What its columns mean is in :mod:`mobilenetv2.data.table_columns`.
 import codecs
 import csv
 import io
+import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from mobilenetv2.documents import parse_json
-from mobilenetv2.errors import DataError, require
+from mobilenetv2.errors import ArtifactError, DataError, require
 from mobilenetv2.text import first_line, listed
+from mobilenetv2.worker import Worker
 
 MOST_BYTES = 256 * 1024**2
 """Largest size of a table, for Parquet unpacked."""
@@ -234,6 +236,47 @@ def _word(value: object) -> str:
 
 
 def _parquet(data: bytes, place: str) -> Table:
+    """Return a Parquet table, which pyarrow unpacks in a process of its own.
+
+    pyarrow 26 ends its process on some damaged files, by an exception in C++ that nothing catches.
+    """
+    require("pyarrow")
+    try:
+        worker = Worker(f"{__name__}:load_parquet", data, {"place": place}, place, "pyarrow")
+        try:
+            columns, *rows = json.loads(worker.ask(b""))
+        finally:
+            worker.close()
+    except ArtifactError as error:
+        why = str(error).removeprefix(f"{place}: ").partition(";")[0]
+        raise DataError(f"{place}: damaged Parquet file ({why}); write it again") from None
+    once: dict[Cell, Cell] = {}  # a text that many rows share is held once
+    cells = (tuple(tuple(c) if isinstance(c, list) else c for c in row) for row in rows)
+    return Table(
+        place, tuple(columns), [tuple(once.setdefault(one, one) for one in row) for row in cells]
+    )
+
+
+def load_parquet(
+    data: bytes, limit: Callable[[], None], place: str
+) -> tuple[dict[str, object], Callable[[bytes], bytes]]:
+    """Unpack a Parquet table in a process of :mod:`mobilenetv2.worker`.
+
+    Returns:
+        (nothing, a function that returns the columns and the rows as JSON).
+    """
+    require("pyarrow.parquet")
+    limit()
+    table = unpacked_parquet(data, place)
+    return {}, lambda _: json.dumps([table.columns, *table.rows]).encode()
+
+
+def unpacked_parquet(data: bytes, place: str) -> Table:
+    """Return a Parquet table that pyarrow unpacks in this process.
+
+    Raises:
+        DataError: it is damaged or too large, or its photos are inside.
+    """
     parquet, arrow = require("pyarrow.parquet"), require("pyarrow")
     try:
         file = parquet.ParquetFile(io.BytesIO(data))
