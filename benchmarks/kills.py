@@ -45,6 +45,8 @@ TUNED = (
     "--weights", "embedded", "--recipe", "finetune",
     *(word for change in FINE_TUNING for word in ("--set", change)),
 )  # fmt: skip
+FINISHED = "this run is finished"
+"""Words of the error of ``--resume`` where nothing is left to do."""
 Counts = Counter[str]
 
 
@@ -78,15 +80,14 @@ def files(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def lasted(process: "subprocess.Popen[str]", seconds: float) -> bool:
-    """Kill a process after some seconds; return False if it had ended before."""
+def ended(process: "subprocess.Popen[str]", seconds: float) -> str | None:
+    """Kill a process after some seconds; return its errors if it had ended before, else None."""
     try:
-        process.communicate(timeout=seconds)
-        return False
+        return process.communicate(timeout=seconds)[1]
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        return True
+        return None
 
 
 def undisturbed(process: "subprocess.Popen[str]") -> float:
@@ -123,7 +124,8 @@ def kill_trainings(
         while True:
             enough = counts["kills"] >= kills
             process = begin(data, run, *going)
-            if not lasted(process, 1e6 if enough else moment.uniform(0, duration)):
+            errors = ended(process, 1e6 if enough else moment.uniform(0, duration))
+            if errors is not None:
                 break
             counts["kills"] += 1
             counts[f"of them {stage(run)}"] += 1
@@ -140,9 +142,11 @@ def kill_trainings(
             going = ("--resume",) if all(begun) else options
             if begun == (True, False):
                 going = ("--overwrite", *options)
-        if process.returncode or models(run) != expected or files(run) != listed:
+        # A run that was killed after its last write is whole, and is not continued.
+        failed = process.returncode and FINISHED not in errors
+        if failed or models(run) != expected or files(run) != listed:
             counts["ended otherwise"] += 1
-            print(f"{run}: status {process.returncode}", file=sys.stderr)
+            print(f"{run}: status {process.returncode} {errors[-500:]}", file=sys.stderr)
         counts["ended as the undisturbed one"] += 1
         print(f"{counts['kills']} kills", file=sys.stderr)
     counts["ended as the undisturbed one"] -= counts["ended otherwise"]
@@ -168,7 +172,7 @@ def kill_quantizations(place: Path, kills: int, moment: random.Random) -> Counts
     while counts["kills"] < kills:
         for name, content in written["old"].items():
             (out / name).write_bytes(content)
-        if not lasted(start(*words), moment.uniform(0, duration)):
+        if ended(start(*words), moment.uniform(0, duration)) is not None:
             counts["ended before the kill"] += 1
         else:
             counts["kills"] += 1
@@ -243,7 +247,7 @@ def kill_downloads(place: Path, kills: int, moment: random.Random) -> Counts:
         while True:
             enough = counts["kills"] >= kills
             process = start(*words)
-            if not lasted(process, 1e6 if enough else moment.uniform(0, duration)):
+            if ended(process, 1e6 if enough else moment.uniform(0, duration)) is not None:
                 break
             counts["kills"] += 1
             counts["of them in the transfer"] += target.with_name("published.bin.partial").exists()
