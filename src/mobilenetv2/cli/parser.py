@@ -32,7 +32,7 @@ examples with your photos in photos/CLASS/, and a new photo new.jpg:
   mobilenetv2 predict new.jpg --model runs/photos/best
   mobilenetv2 explain new.jpg --model runs/photos/best   draw a Grad-CAM heat map
   mobilenetv2 export runs/photos/best photos.onnx        write a verified file for other runtimes
-  mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx,litert
+  mobilenetv2 quantize runs/photos/best int8/ --data photos/ --format onnx
   mobilenetv2 parity runs/photos/best                    compare the frameworks' results
 """
 VERBS = {
