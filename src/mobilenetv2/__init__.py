@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from mobilenetv2.spec.records import Labels as Labels
     from mobilenetv2.spec.records import ModelConfig as ModelConfig
     from mobilenetv2.spec.records import Preprocessing as Preprocessing
+    from mobilenetv2.studies.harness.results import StudyResult as StudyResult
+    from mobilenetv2.studies.harness.run import study as study
     from mobilenetv2.training.job import Run as Run
     from mobilenetv2.training.recipe import Recipe as Recipe
     from mobilenetv2.training.run import train as train
@@ -65,11 +67,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer", "Audit", "Benchmark", "Classifier", "Description", "Evaluation", "Explanation",
     "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics",
-    "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "Unreadable",
+    "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "StudyResult",
+    "Unreadable",
     "__version__",
     "audit", "benchmark", "build", "convert", "create_model", "describe", "evaluate", "explain",
     "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
-    "predict", "published", "quantize", "save", "train",
+    "predict", "published", "quantize", "save", "study", "train",
 ]  # fmt: skip
 
 HOMES = {
@@ -96,6 +99,8 @@ HOMES = {
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
     "spec.published": ("published",),
     "spec.records": ("Labels", "ModelConfig", "Preprocessing"),
+    "studies.harness.results": ("StudyResult",),
+    "studies.harness.run": ("study",),
     "training.job": ("Run",),
     "training.recipe": ("Recipe",),
     "training.run": ("train",),

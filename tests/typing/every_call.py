@@ -83,3 +83,12 @@ def artifacts() -> None:
         assert_type(outcome.path, Path)
     mn.quantize("runs/shoes/best", "int8/", data="photos/")
     assert_type(mn.benchmark("runs/shoes/best"), mn.Benchmark)
+
+
+def studies() -> None:
+    """Experiments."""
+    found = mn.study("memory", "studies/memory", quick=True, seeds=2)
+    assert_type(found, mn.StudyResult)
+    for finding in found.findings:
+        assert_type(finding.interval, tuple[float, float])
+    assert_type(found.table.where(width=0.5).by_seed("top1"), dict[int, float])

@@ -94,7 +94,7 @@ def paired(
     """Return the mean difference ``first - second`` of runs with the same seed, with a t interval.
 
     Args:
-        first, second: a measure by seed, as :meth:`Table.by_seed` returns it.
+        first, second: a measure by seed, as ``by_seed`` of a table returns it.
         level: confidence level.
 
     Raises:

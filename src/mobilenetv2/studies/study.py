@@ -17,7 +17,7 @@ Verdict = Literal["held", "did not hold", "cannot be told"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a person chooses for a study."""
+    """Choices of a person for a study."""
 
     quick: bool = False
     """True for a grid and training of a minute or two, which shows that the study works."""
@@ -50,7 +50,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a case measured."""
+    """Measures of one case."""
 
     values: Mapping[str, float]
     """Measures that the case determines: the same numbers on every run, such as 'top1'."""
@@ -100,18 +100,18 @@ class Table(tuple[Row, ...]):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a study found about one claim."""
+    """Result of a study on one claim."""
 
     claim: str
-    """The claim in one sentence, with its source: 'A linear projection is better than ReLU (paper,
-    section 3.2).'"""
+    """The claim in one sentence with its source, such as 'A linear projection is better than ReLU
+    (paper, section 3.2)'."""
     verdict: Verdict
     found: str
-    """What was measured, in one sentence with numbers and the 95% interval."""
+    """Result in one sentence, with numbers and the 95% interval."""
     estimate: float
     """Estimated size of the effect."""
     interval: tuple[float, float]
-    """95% interval of the estimate; both ends are the estimate where nothing is random."""
+    """Ends of the 95% interval; both are the estimate where nothing is random."""
     n: int
     """Number of independent runs behind the estimate; 1 where nothing is random."""
 
@@ -123,11 +123,11 @@ class Study:
     name: str
     """Name on the command line, such as 'linear-bottleneck'."""
     title: str
-    """Title of its page, a question: 'Does ReLU after the projection lose information?'"""
+    """Title of its page, a question such as 'Does ReLU after the projection lose information?'."""
     about: str
     """One paragraph: what is claimed, and what is measured how."""
     limits: str
-    """What the sample cannot show, in one or two sentences."""
+    """Claims that the sample cannot show, in one or two sentences."""
     grid: Callable[[Options], Sequence[Mapping[str, Factor]]]
     """Return the factors of every case, without seeds."""
     measure: Callable[[Case, Options], Outcome]

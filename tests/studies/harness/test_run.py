@@ -168,7 +168,7 @@ def test_another_version_and_another_grid_are_refused(
     less = replace(STUDY, grid=lambda options: planted_study.grid(options)[:2])
     with pytest.raises(StudyError, match="another grid of cases"):
         run_study(less, whole.path, OPTIONS, resume=True)
-    monkeypatch.setattr("mobilenetv2.__version__", "9.9")
+    monkeypatch.setattr("mobilenetv2.studies.harness.folder.__version__", "9.9")
     with pytest.raises(StudyError, match=r"version '.*', now 9\.9"):
         run_study(STUDY, whole.path, OPTIONS, resume=True)
 

@@ -12,7 +12,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import mobilenetv2
+from mobilenetv2 import __version__
 from mobilenetv2.documents import read_table
 from mobilenetv2.errors import StudyError, argument
 from mobilenetv2.files import sha256_of_file, sweep, write_atomically
@@ -170,7 +170,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """Return what the results depend on: study, version of this package, options and grid."""
     return {
-        "study": study.name, "version": mobilenetv2.__version__,
+        "study": study.name, "version": __version__,
         "options": options_record(options), "grid": [dict(factors) for factors in grid],
     }  # fmt: skip
 
@@ -199,7 +199,7 @@ def open_study(folder: StudyFolder, resume: bool, overwrite: bool) -> Iterator[N
 @cache
 def code_sha256() -> str:
     """Return the SHA-256 of this package's Python files, the names included."""
-    root = Path(mobilenetv2.__file__).parent
+    root = Path(__file__).parents[2]
     lines = [
         f"{sha256_of_file(path)}  {path.relative_to(root).as_posix()}\n"
         for path in sorted(root.rglob("*.py"))

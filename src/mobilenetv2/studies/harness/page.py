@@ -28,7 +28,7 @@ from mobilenetv2.text import counted, duration, line
 
 AGAIN = "again"
 """Folder of the same study with other seeds, inside the folder of its files."""
-MOST_ROWS = 60
+MOST_ROWS = 40
 """Largest number of rows of the table of means; a longer one is in the CSV file only."""
 WITHDRAWN = "cannot be told"
 INDEX = "README.md"
@@ -82,7 +82,8 @@ def index_text(results: Sequence[tuple[Study, StudyResult, StudyResult | None]])
         "for small networks, on the photos and the machine that the study's page names. A claim "
         "held, did not hold, or cannot be told from so few runs. A verdict that another set of "
         "seeds does not confirm is withdrawn. [Studies](../studies.md) says how to run them.",
-        _table(["claim", "study", "found here", "95% interval", "verdict"], rows),
+        _table(["claim", "study", "found here", "95% interval", "verdict"], rows)
+        if rows else "No results are committed yet.",
         "`python benchmarks/studies.py` makes these pages from the files beside them.",
     ]) + "\n"  # fmt: skip
 
@@ -118,8 +119,8 @@ def _means(table: Table) -> list[str]:
     groups: dict[tuple[tuple[str, Factor], ...], dict[str, list[float]]] = {}
     for row in table:
         if row.measure != SECONDS:
-            measures = groups.setdefault(tuple(row.case.factors.items()), {})
-            measures.setdefault(row.measure, []).append(row.value)
+            group = groups.setdefault(tuple(row.case.factors.items()), {})
+            group.setdefault(row.measure, []).append(row.value)
     if not groups or len(groups) > MOST_ROWS:
         return []
     factors = list(dict.fromkeys(name for key in groups for name, _ in key))
