@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mobilenetv2.auditing.audit import audit as audit
     from mobilenetv2.benchmarking.benchmark import Benchmark as Benchmark
     from mobilenetv2.benchmarking.benchmark import benchmark as benchmark
+    from mobilenetv2.diagrams.diagram import Diagram as Diagram
+    from mobilenetv2.diagrams.diagram import diagram as diagram
     from mobilenetv2.evaluation.evaluation import Evaluation as Evaluation
     from mobilenetv2.evaluation.evaluation import evaluate as evaluate
     from mobilenetv2.evaluation.explanation import Explanation as Explanation
@@ -65,19 +67,20 @@ if TYPE_CHECKING:
     from mobilenetv2.weights import import_checkpoint as import_checkpoint
 
 __all__ = [
-    "Answer", "Audit", "Benchmark", "Classifier", "Description", "Evaluation", "Explanation",
-    "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics",
+    "Answer", "Audit", "Benchmark", "Classifier", "Description", "Diagram", "Evaluation",
+    "Explanation", "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics",
     "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "StudyResult",
     "Unreadable",
     "__version__",
-    "audit", "benchmark", "build", "convert", "create_model", "describe", "evaluate", "explain",
-    "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
+    "audit", "benchmark", "build", "convert", "create_model", "describe", "diagram", "evaluate",
+    "explain", "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
     "predict", "published", "quantize", "save", "study", "train",
 ]  # fmt: skip
 
 HOMES = {
     "auditing.audit": ("Audit", "audit"),
     "benchmarking.benchmark": ("Benchmark", "benchmark"),
+    "diagrams.diagram": ("Diagram", "diagram"),
     "evaluation.evaluation": ("Evaluation", "evaluate"),
     "evaluation.explanation": ("Explanation", "explain"),
     "evaluation.parity": ("Parity", "parity"),

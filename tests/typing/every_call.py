@@ -34,6 +34,9 @@ def networks() -> None:
     assert_type(described, mn.Description)
     assert_type(described.parameters, int)
     assert_type(described.to_dict(), dict[str, object])
+    drawn = mn.diagram(net, block=3, file="block.svg")
+    assert_type(drawn, mn.Diagram)
+    assert_type(drawn.svg, str)
 
 
 def files() -> None:
