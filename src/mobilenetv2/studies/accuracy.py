@@ -124,10 +124,24 @@ def bars(axis: Any, shown: Sequence[tuple[str, Estimate]], title: str) -> None:
 
 @contextmanager
 def panels(count: int, path: Path, height: float = 4.2) -> Iterator[list[Any]]:
-    """Yield the axes of a picture side by side, and write it at the end of the block."""
-    figure, axes = canvas(1, count, (5.4 * count, height))
+    """Yield the axes of a picture side by side, and write it at the end of the block.
+
+    Args:
+        count: number of axes.
+        path: the PNG file.
+        height: height of the picture in inches.
+    """
+    figure, axes = canvas(1, count, (max(8.6, 5.4 * count), height))
     yield axes
     save_figure(figure, path)
+
+
+def in_percent(axis: Any) -> None:
+    """Name the accuracies on the vertical axis in percent, at round numbers."""
+    ticker = require("matplotlib.ticker")
+    axis.set_ylabel("top-1 accuracy")
+    axis.yaxis.set_major_locator(ticker.MaxNLocator(steps=[1, 2, 5, 10]))
+    axis.yaxis.set_major_formatter(ticker.PercentFormatter(1))
 
 
 def against_cost(axis: Any, title: str) -> None:
@@ -138,8 +152,7 @@ def against_cost(axis: Any, title: str) -> None:
     axis.xaxis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value / 1e6:g}"))
     axis.xaxis.set_minor_formatter(ticker.NullFormatter())
     axis.set_xlabel("multiply-adds, millions")
-    axis.set_ylabel("top-1 accuracy")
-    axis.yaxis.set_major_formatter(ticker.PercentFormatter(1, 0))
+    in_percent(axis)
     axis.set_title(title, loc="left", fontsize=11)
     axis.grid(alpha=0.25)
     axis.legend(frameon=False, fontsize=9)

@@ -156,7 +156,7 @@ def _sentence(table: Table, version: str, other: str) -> str:
         )
         both.append(
             f"{name}: {named(table, _trained(name))} with {millions(cost)} multiply-adds and "
-            f"{millions(size)} parameters"
+            f"{size:,.0f} parameters"
         )
     return (
         f"The difference in top-1 accuracy was {gain(table, version, other).text(1, ' points')} "

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenetv2.evaluation.plots import GREY
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.studies.accuracy import (
     against_cost,
     by_seed,
     crossed,
     curve,
+    in_percent,
     millions,
     numbers,
     panels,
@@ -174,9 +176,9 @@ def draw(table: Table, path: Path) -> None:
             right.plot(
                 rates, means, marker="osD^"[number % 4], label=f"{millions(cost)} multiply-adds"
             )
-        right.axvspan(*FLAT, color="#6b7280", alpha=0.12, linewidth=0)
+        right.axvspan(*FLAT, color=GREY, alpha=0.12, linewidth=0)
         right.set_xlabel("expansion rate (grey: 5 to 10)")
-        right.set_ylabel("top-1 accuracy")
+        in_percent(right)
         right.set_title("One curve for each size", loc="left", fontsize=11)
         right.grid(alpha=0.25)
         right.legend(frameon=False, fontsize=9)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilenetv2.evaluation.plots import BLUE
 from mobilenetv2.spec.count import (
     activation_memory,
     bottleneck_memory,
@@ -121,7 +122,7 @@ def _accuracy(table: Table, other: str, source: str) -> Finding:
         )
         both.append(
             f"{NAMES[block]}: {named(table, case)} with {millions(cost)} multiply-adds and "
-            f"{millions(size)} parameters"
+            f"{size:,.0f} parameters"
         )
     return found.finding(
         f"At equal multiply-adds, MobileNetV2's block is more accurate than {NAMES[other]} "
@@ -185,14 +186,14 @@ def draw(table: Table, path: Path) -> None:
     with panels(3, path, 3.4) as axes:
         others = BLOCKS[1:]
         shown = [(NAMES[block].partition("'s ")[0], gain(table, block)) for block in others]
-        bars(axes[0], shown, f"Accuracy gained over ..., {millions(SMALL_COST)} multiply-adds")
+        bars(axes[0], shown, "Accuracy of MobileNetV2's block minus ...")
         short = [NAMES[block].partition("'s ")[0] for block in BLOCKS]
         for axis, measure, title in (
             (axes[1], "milliseconds", "Latency, ms (ONNX Runtime, one thread)"),
             (axes[2], "megabytes", "Memory of the process, MB"),
         ):
             values = [_timed(table, measure, block).value for block in BLOCKS]
-            axis.barh(np.arange(len(BLOCKS)), values, color="#2a6fbb", alpha=0.75)
+            axis.barh(np.arange(len(BLOCKS)), values, color=BLUE, alpha=0.75)
             for place, value in enumerate(values):
                 axis.text(value, place, f" {value:.1f}", va="center", fontsize=9)
             axis.set_yticks(range(len(BLOCKS)), short)

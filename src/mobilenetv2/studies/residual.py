@@ -27,7 +27,7 @@ article's projection shortcut at every block of stride 1, ResNet's classic block
 NAMES = {
     "bottlenecks": "identity between bottlenecks",
     "expansions": "identity between expansions",
-    "projection": "projection shortcuts (the article's PyTorch version)",
+    "projection": "projection shortcuts, as in the article",
     "classic": "classic residual blocks",
     "none": "no shortcuts",
 }
@@ -89,7 +89,7 @@ def _sentence(table: Table, other: str) -> str:
         )
         both.append(
             f"{NAMES[name]}: {named(table, {'shortcut': name})} at width {width:g} with "
-            f"{millions(cost)} multiply-adds and {millions(size)} parameters"
+            f"{millions(cost)} multiply-adds and {size:,.0f} parameters"
         )
     return (
         f"The difference in top-1 accuracy was {gain(table, other).text(1, ' points')} "
@@ -101,7 +101,9 @@ def draw(table: Table, path: Path) -> None:
     """Draw the accuracy of each network, and what the paper's gains over each other one."""
     with panels(1, path, 3.6) as (axis,):
         shown = [(NAMES[other], gain(table, other)) for other, *_ in CLAIMS]
-        bars(axis, shown, f"Identity between bottlenecks minus ..., {millions(COST)} multiply-adds")
+        bars(
+            axis, shown, f"Identity between bottlenecks minus ... ({millions(COST)} multiply-adds)"
+        )
 
 
 STUDY = Study(
