@@ -1,12 +1,11 @@
 """Study `memory`: memory and time of a block whose expansion is computed in slices."""
 
 import time
-import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,251 +13,38 @@ from numpy.typing import NDArray
 from mobilenetv2.editions import numpy as edition
 from mobilenetv2.errors import require
 from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
-from mobilenetv2.model.folding import Folded, fold
-from mobilenetv2.spec.blocks import Block, Padding, resolve
+from mobilenetv2.model.folding import fold
+from mobilenetv2.spec.blocks import Block, resolve
 from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.studies.split_block import (
+    ALL,
+    BYTES,
+    Layers,
+    held,
+    layers_of,
+    measured_bytes,
+    run_in_slices,
+    torch_runner,
+)
 from mobilenetv2.studies.statistics import Estimate, mean
 from mobilenetv2.studies.statistics import judge as verdict_on
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
 
-WHOLE, ALL = 1, "all"
+WHOLE = 1
 SPLITS: tuple[Factor, ...] = (WHOLE, 2, 3, 4, 5, 6, ALL)
 """Numbers of slices of the expanded tensor; 'all' is one slice for each of its channels."""
 SMALL = (2, 3, 4, 5)
 """Splits that the paper recommends."""
 ENGINES = ("numpy", "torch")
 ROUNDS = 9
-"""Number of runs of the whole and the split network in turns, whose times are compared."""
-SCRATCH = 4096
-"""Values of an intermediate product that is added at once (16 KB): it stays in the nearest cache,
-and it is small beside the tensors."""
+"""Number of runs of a whole and a split block in turns, whose times are compared."""
 LITTLE = 0.25
 """Additional time up to which the study says that a split costs little."""
 MUCH = 0.25
 """Share of the memory that a significant reduction saves at least."""
 CLOSE = 0.1
 """Largest difference of measured and computed memory, as a share of the computed."""
-BYTES = 4
 ORANGE = "#dd7d1c"
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """An inverted block with folded BatchNorm, as the two functions below run it."""
-
-    expand: tuple[NDArray, NDArray] | None
-    """Weight (inner, in) and bias (inner,); None if the block has no expansion."""
-    depthwise: tuple[NDArray, NDArray]
-    """Weight (inner, 3, 3) and bias (inner,)."""
-    project: tuple[NDArray, NDArray]
-    """Weight (out, inner) and bias (out,)."""
-    stride: int
-    padding: Padding
-    out_size: tuple[int, int]
-    bound: float
-    """Upper bound of the activation: 6 for ReLU6, infinity for ReLU."""
-    residual: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Values that are held at once while a block runs, computed from its sizes."""
-
-    ends: int
-    """Values of the block's input and output."""
-    slice: int
-    """Values of the largest slice of the expanded tensor, before and after the 3x3 convolution."""
-
-    @property
-    def bytes(self) -> int:
-        """Number of bytes in float32."""
-        return BYTES * (self.ends + self.slice)
-
-
-def layers_of(spec: NetworkSpec, folded: Folded, block: Block) -> Layers:
-    """Return a block of a network with identity shortcuts and inverted blocks only."""
-    assert block.kind == "inverted" and block.shortcut is None
-    matrices = [
-        (weight.squeeze() if step.role == "depthwise" else weight[..., 0, 0], bias)
-        for step in block.steps
-        for weight, bias in [folded[step.name]]
-    ]
-    return Layers(
-        matrices[0] if block.expand else None, matrices[-2], matrices[-1], block.stride,
-        block.depthwise.padding, block.out_size,
-        6.0 if spec.numerics.activation == "relu6" else np.inf, block.residual,
-    )  # fmt: skip
-
-
-def slices(channels: int, split: Factor) -> list[slice]:
-    """Return the parts of the expanded channels, as equal as they can be."""
-    count = channels if split == ALL else min(int(split), channels)
-    ends = np.linspace(0, channels, count + 1).round().astype(int)
-    return [slice(int(low), int(high)) for low, high in pairwise(ends)]
-
-
-def held(block: Block, split: Factor) -> Held:
-    """Return the values that a block needs (paper, section 5.1)."""
-    channels = max(part.stop - part.start for part in slices(block.inner_channels, split))
-    inside, outside = (
-        int(np.prod(size)) for size in (block.depthwise.in_size, block.depthwise.out_size)
-    )
-    return Held(
-        block.in_channels * inside + block.out_channels * outside,
-        # Without an expansion the depthwise convolution reads the block's input itself.
-        channels * (outside + (inside if block.expand else 0)),
-    )
-
-
-def run_in_slices(layers: Layers, x: NDArray, split: Factor) -> NDArray:
-    """Return the output of a block; only one slice of the expanded tensor exists at a time.
-
-    The projection is a sum over the expanded channels, and everything before it treats each of them
-    by itself. So a slice is expanded, convolved, activated, and its part of the sum added.
-
-    Args:
-        layers: the block.
-        x: (in_channels, height, width).
-        split: number of slices.
-
-    Returns:
-        (out_channels, out_height, out_width).
-    """
-    parts = slices(len(layers.depthwise[1]), split)
-    most = max(part.stop - part.start for part in parts)
-    project, bias = layers.project
-    out = np.empty((len(bias), *layers.out_size), x.dtype)
-    out[...] = bias[:, None, None]
-    narrow = np.empty((most, *layers.out_size), x.dtype)
-    wide = None if layers.expand is None else np.empty((most, *x.shape[1:]), x.dtype)
-    for part in parts:
-        count = part.stop - part.start
-        if layers.expand is None or wide is None:
-            expanded = x[part]
-        else:
-            expanded = wide[:count]
-            weight, shift = (array[part] for array in layers.expand)
-            np.matmul(weight, _pixels(x), out=_pixels(expanded))
-            expanded += shift[:, None, None]
-            _activate(expanded, layers.bound)
-        _convolve(layers, part, expanded, narrow[:count])
-        _add_product(project[:, part], _pixels(narrow[:count]), _pixels(out))
-    if layers.residual:
-        out += x
-    return out
-
-
-def _pixels(x: NDArray) -> NDArray:
-    """Return a tensor as a matrix (channels, pixels), without a copy."""
-    return x.reshape(len(x), -1)
-
-
-def _activate(x: NDArray, bound: float) -> None:
-    """Clip ``x`` in place to 0 to ``bound``."""
-    np.clip(x, 0, bound, out=x)
-
-
-def _convolve(layers: Layers, part: slice, x: NDArray, out: NDArray) -> None:
-    """Write the activated depthwise convolution of a slice into ``out``."""
-    weight, bias = (array[part] for array in layers.depthwise)
-    out[...] = bias[:, None, None]
-    group = max(1, SCRATCH // (out.shape[1] * out.shape[2]))
-    scratch = np.empty((min(group, len(x)), *out.shape[1:]), x.dtype)
-    for first in range(0, len(x), group):
-        chosen = slice(first, first + group)
-        for row in range(3):
-            for column in range(3):
-                (to_rows, rows), (to_columns, columns) = (
-                    _overlap(place - before, layers.stride, side, out_side)
-                    for place, (before, _), side, out_side in zip(
-                        (row, column), layers.padding, x.shape[1:], out.shape[1:], strict=True
-                    )
-                )
-                seen, target = x[chosen, rows, columns], out[chosen, to_rows, to_columns]
-                product = scratch[: len(seen), : target.shape[1], : target.shape[2]]
-                np.multiply(seen, weight[chosen, row, column, None, None], out=product)
-                target += product
-    _activate(out, layers.bound)
-
-
-def _overlap(shift: int, stride: int, side: int, out_side: int) -> tuple[slice, slice]:
-    """Return the outputs that read a pixel inside the image, and these pixels, along one side.
-
-    Output number o reads the pixel ``o * stride + shift``; pixels outside are zeros.
-    """
-    first = max(0, -(shift // stride))
-    last = min(out_side - 1, (side - 1 - shift) // stride)
-    start = first * stride + shift
-    return slice(first, last + 1), slice(start, last * stride + shift + 1, stride)
-
-
-def _add_product(weight: NDArray, x: NDArray, out: NDArray) -> None:
-    """Add ``weight @ x`` to ``out``, some pixels at a time."""
-    width = max(1, SCRATCH // len(out))
-    for first in range(0, out.shape[1], width):
-        pixels = slice(first, first + width)
-        target = out[:, pixels]
-        target += weight @ x[:, pixels]
-
-
-def torch_runner(layers: Layers, split: Factor) -> Callable[[NDArray], NDArray]:
-    """Return a function that computes the same with PyTorch's operators."""
-    torch = require("torch")
-    functional = torch.nn.functional
-    parts = slices(len(layers.depthwise[1]), split)
-    activate = torch.nn.functional.relu6 if layers.bound == 6 else torch.nn.functional.relu
-
-    def tensor(array: NDArray) -> Any:
-        return torch.from_numpy(np.ascontiguousarray(array))
-
-    steps = [
-        (
-            layers.expand and [tensor(layers.expand[0][part, :, None, None]),
-                               tensor(layers.expand[1][part])],
-            [tensor(layers.depthwise[0][part, None]), tensor(layers.depthwise[1][part])],
-            tensor(layers.project[0][:, part, None, None]),
-            part,
-        )
-        for part in parts
-    ]  # fmt: skip
-    bias = tensor(layers.project[1])
-    (top, bottom), (left, right) = layers.padding
-
-    def run(x: NDArray) -> NDArray:
-        given, total = tensor(x[None]), None
-        for expand, depthwise, project, part in steps:
-            y = given[:, part]
-            if expand:
-                y = activate(functional.conv2d(given, *expand), inplace=True)
-            if (top, left) != (bottom, right):
-                y, padding = functional.pad(y, (left, right, top, bottom)), (0, 0)
-            else:
-                padding = (top, left)
-            y = functional.conv2d(y, *depthwise, layers.stride, padding, groups=y.shape[1])
-            y = functional.conv2d(
-                activate(y, inplace=True), project, bias if total is None else None
-            )
-            total = y if total is None else total.add_(y)
-        found = total + given if layers.residual else total
-        return np.asarray(found[0].numpy())
-
-    return run
-
-
-def measured_bytes(layers: Layers, x: NDArray, split: Factor) -> int:
-    """Return the largest number of bytes that Python and NumPy hold at once, with ``x``.
-
-    NumPy's own buffers, some 50 KB, are counted. Weights are not, and neither are the buffers of
-    the library that multiplies matrices, whose size does not depend on the tensors.
-    """
-    run_in_slices(layers, x, split)  # what is made once does not count
-    tracemalloc.start()
-    try:
-        given = x.copy()
-        run_in_slices(layers, given, split)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
 
 
 def spec_of(options: Options) -> NetworkSpec:
@@ -266,80 +52,78 @@ def spec_of(options: Options) -> NetworkSpec:
     return NetworkSpec(width=0.35) if options.quick else NetworkSpec()
 
 
+@cache
+def blocks_of(spec: NetworkSpec, seed: int) -> tuple[tuple[Block, Layers, NDArray, NDArray], ...]:
+    """Return every block of a network with random weights, with its input and output.
+
+    The edition computes these for one random image: (channels, height, width).
+    """
+    network = edition.build(spec, seed=seed)
+    generator = np.random.default_rng(seed)
+    image = generator.standard_normal((1, spec.input_channels, *spec.size)).astype(np.float32)
+    tensors, folded = network.intermediates(image), fold(spec, network.arrays)
+    names = ["stem", *(f"blocks.{block.index}" for block in resolve(spec).blocks)]
+    return tuple(
+        (block, layers_of(spec, folded, block), tensors[before][0], tensors[after][0])
+        for block, (before, after) in zip(resolve(spec).blocks, pairwise(names), strict=True)
+    )
+
+
 def grid(options: Options) -> Sequence[dict[str, Factor]]:
-    """Return the cases: library and split."""
+    """Return the cases: library, split and block."""
     splits = (WHOLE, 2, 5, ALL) if options.quick else SPLITS
-    return [{"engine": engine, "split": split} for engine in ENGINES for split in splits]
+    return [
+        {"engine": engine, "split": split, "block": block.index}
+        for engine in ENGINES for split in splits for block in resolve(spec_of(options)).blocks
+    ]  # fmt: skip
 
 
 def measure(case: Case, options: Options) -> Outcome:
-    """Run every block of a network with random weights on its input in the edition."""
-    split, engine = case.factors["split"], str(case.factors["engine"])
-    spec = spec_of(options)
-    network = edition.build(spec, seed=case.seed)
-    generator = np.random.default_rng(case.seed)
-    image = generator.standard_normal((1, spec.input_channels, *spec.size)).astype(np.float32)
-    tensors = network.intermediates(image)
-    folded = fold(spec, network.arrays)
-    values, timed = dict[str, float](), dict[str, float]()
-    inputs, different = [], 0.0
-    whole, parts = list[Callable[[NDArray], NDArray]](), list[Callable[[NDArray], NDArray]]()
-    for block in resolve(spec).blocks:
-        layers, name = layers_of(spec, folded, block), f"block {block.index}"
-        x = tensors[f"blocks.{block.index - 1}" if block.index else "stem"][0]
-        inputs.append(x)
-        whole.append(_runner(engine, layers, WHOLE))
-        parts.append(_runner(engine, layers, split))
-        expected = tensors[f"blocks.{block.index}"][0]
-        difference = np.abs(parts[-1](x) - expected).max() / np.abs(expected).max()
-        different = max(different, float(difference))
-        if engine == "numpy":
-            needed = held(block, split)
-            values[f"{name} ends"] = BYTES * needed.ends
-            values[f"{name} slice"] = BYTES * needed.slice
-            timed[f"{name} measured"] = measured_bytes(layers, x, split)
-    # Rounding differs between processors, so that this is no value.
-    timed["difference"] = different
-    times = np.array(list(_times(whole, parts, inputs, 2 if options.quick else ROUNDS)))
-    timed |= {"whole milliseconds": float(np.median(times[:, 0])),
-              "milliseconds": float(np.median(times[:, 1])),
-              "slowdown": float(np.median(times[:, 1] / times[:, 0]))}  # fmt: skip
-    return Outcome(values, timed)
-
-
-def _runner(engine: str, layers: Layers, split: Factor) -> Callable[[NDArray], NDArray]:
+    """Run a block of a network with random weights on its input in the edition."""
+    split, engine = case.factors["split"], case.factors["engine"]
+    blocks = blocks_of(spec_of(options), case.seed)
+    block, layers, x, expected = blocks[int(case.factors["block"])]
+    whole, parts = (
+        torch_runner(layers, one)
+        if engine == "torch"
+        else partial(run_in_slices, layers, split=one)
+        for one in (WHOLE, split)
+    )
+    times = np.array(list(_times(whole, parts, x, 2 if options.quick else ROUNDS)))
+    before, after = (float(one) for one in np.median(times, 0))
+    error = float(np.abs(parts(x) - expected).max() / np.abs(expected).max())
+    # Rounding differs between processors, and buffers between versions of NumPy.
+    timed = {"whole milliseconds": before, "milliseconds": after, "difference": error}
     if engine == "torch":
-        return torch_runner(layers, split)
-    return lambda x: run_in_slices(layers, x, split)
+        return Outcome({}, timed)
+    needed = held(block, split)
+    return Outcome(
+        {"ends": BYTES * needed.ends, "slice": BYTES * needed.slice},
+        {"measured": measured_bytes(layers, x, split), **timed},
+    )
 
 
 def _times(
-    whole: Sequence[Callable[[NDArray], NDArray]],
-    parts: Sequence[Callable[[NDArray], NDArray]],
-    inputs: Sequence[NDArray],
+    whole: Callable[[NDArray], NDArray], parts: Callable[[NDArray], NDArray], x: NDArray,
     rounds: int,
-) -> Iterator[tuple[float, float]]:
-    """Yield the milliseconds of all blocks, whole and split, which take turns."""
+) -> Iterator[tuple[float, float]]:  # fmt: skip
+    """Yield the milliseconds of a whole and a split block, which take turns."""
     for number in range(rounds + 1):
-        taken = {}
-        order = (whole, parts) if number % 2 else (parts, whole)
-        for blocks in order:
+        taken = []
+        for run in (whole, parts):
             start = time.perf_counter()
-            for block, x in zip(blocks, inputs, strict=True):
-                block(x)
-            taken[id(blocks)] = 1000 * (time.perf_counter() - start)
+            run(x)
+            taken.append(1000 * (time.perf_counter() - start))
         if number:  # the first round warms up
-            yield taken[id(whole)], taken[id(parts)]
+            yield taken[0], taken[1]
 
 
 def block_bytes(table: Table, split: Factor, what: str) -> list[float]:
     """Return the bytes of every block: of its 'ends' or its 'slice', or all 'measured' ones."""
-    found: dict[int, float] = {}
-    for row in table.where(engine="numpy", split=split):
-        if row.measure.startswith("block ") and row.measure.endswith(f" {what}"):
-            index = int(row.measure.split()[1])
-            found[index] = max(row.value, found.get(index, 0))  # over the seeds
-    return [found[index] for index in sorted(found)]
+    chosen = table.where(engine="numpy", split=split)
+    return [  # over the seeds
+        max(chosen.by_seed(what, block=block).values()) for block in chosen.levels("block")
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,9 +236,14 @@ def _dear(table: Table) -> Finding:
 
 
 def _slowdown(table: Table, engine: str, split: Factor) -> Estimate:
-    """Return the additional time of a split as a share of the whole block's; n counts seeds."""
-    ratios = table.by_seed("slowdown", engine=engine, split=split)
-    return mean([ratio - 1 for ratio in ratios.values()])
+    """Return the additional time of a split as a share of the whole blocks'; n counts seeds."""
+    totals: dict[str, dict[int, float]] = {"milliseconds": {}, "whole milliseconds": {}}
+    for row in table.where(engine=engine, split=split):
+        if row.measure in totals:
+            sums = totals[row.measure]
+            sums[row.case.seed] = sums.get(row.case.seed, 0) + row.value
+    after, before = totals.values()
+    return mean([after[seed] / before[seed] - 1 for seed in after])
 
 
 def _percent(estimate: Estimate) -> str:
@@ -533,8 +322,8 @@ STUDY = Study(
         "every block of the paper's network (width 1.0, 224 pixels, one image, float32, random "
         "weights) runs whole and split, in NumPy and with PyTorch's operators. The memory is "
         "computed from the sizes and measured with tracemalloc in NumPy: the largest number of "
-        "bytes at once, with the block's input and output and without the weights. The time is of "
-        "all 17 blocks on one thread; whole and split take turns, and the ratio of their times is "
+        "bytes at once, with the block's input and output and without the weights. The time is the "
+        "sum of all 17 blocks on one thread; a whole and a split block take turns, and medians are "
         "compared. Each output is compared with the NumPy edition's."
     ),
     limits=(
