@@ -75,9 +75,9 @@ def millions(number: float) -> str:
 
 def curve(
     axis: Any, table: Table, cases: Sequence[Factors], label: str, number: int,
-    measure: str = "top1", across: str = "multiply_adds",
+    intervals: bool = True,
 ) -> None:  # fmt: skip
-    """Draw one curve: the mean of each case with its 95% interval, against its multiply-adds.
+    """Draw one curve: the mean top-1 accuracy of each case against its multiply-adds.
 
     Args:
         axis: the axis.
@@ -85,11 +85,11 @@ def curve(
         cases: the points of the curve.
         label: name of the curve.
         number: number of the curve, which gives its colour and its mark.
-        measure: measure on the vertical axis, a share.
-        across: measure on the horizontal axis.
+        intervals: True to draw the 95% interval of each mean. Runs of the same seed move together,
+            so that these are wider than the intervals of differences.
     """
-    places = [average(table, across, **case).value for case in cases]
-    found = [average(table, measure, **case) for case in cases]
+    places = [average(table, "multiply_adds", **case).value for case in cases]
+    found = [average(table, "top1", **case) for case in cases]
     values = np.array([one.value for one in found])
     colour = COLOURS[number % len(COLOURS)]
     axis.plot(
@@ -97,7 +97,7 @@ def curve(
         linewidth=1.5, label=label,
     )  # fmt: skip
     ends = np.array([one.interval for one in found])
-    if np.isfinite(ends).all():
+    if intervals and np.isfinite(ends).all():
         reach = np.abs(ends.T - values)
         axis.errorbar(places, values, yerr=reach, fmt="none", ecolor=colour, alpha=0.5, capsize=2)
 

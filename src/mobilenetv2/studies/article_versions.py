@@ -14,7 +14,7 @@ from mobilenetv2.studies.accuracy import average, bars, millions, named, panels,
 from mobilenetv2.studies.networks import BASE, at_cost
 from mobilenetv2.studies.statistics import Direction, Estimate, exact
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
-from mobilenetv2.studies.training import PACKAGES, Plan, train
+from mobilenetv2.studies.training import LIMITS, PACKAGES, Plan, train
 
 ROUNDED = BASE.at(width=0.35).replace(divisor=8)
 """The paper's network, with channels rounded to multiples of 8, at a width that needs rounding."""
@@ -42,7 +42,7 @@ ALPHA = 0.35
 """Width of the compared Keras version, at which rounding matters; the other has one width."""
 SAME = 1e-4
 """Largest difference of logits, as a share of the largest, of what is called the same network."""
-PLAN = Plan(photos=5_000, epochs=10)
+PLAN = Plan(photos=5_000, epochs=8)
 SMALLEST, MARGIN = 0.5, 1.0
 """Smallest difference in accuracy of interest, and the largest that is called none, in points."""
 
@@ -213,7 +213,6 @@ STUDY = Study(
     "both versions are trained from scratch on a share of CIFAR-10 at 32 pixels, beside the "
     "paper's network at the same width and at the same multiply-adds, and tested on photos that "
     "they have not seen. Accuracies are compared seed by seed.",
-    limits="Small networks, a share of CIFAR-10 and few epochs with one recipe and one learning "
-    "rate for all. How much rounding changes depends on the width; one width is trained.",
+    limits=f"What rounding changes depends on the width, and one is trained. {LIMITS}",
     grid=grid, measure=measure, judge=judge, draw=draw, packages=(*PACKAGES, "keras"),
 )  # fmt: skip

@@ -21,7 +21,7 @@ from mobilenetv2.studies.latency import time_in_turns
 from mobilenetv2.studies.networks import BASE, SEPARABLE_STAGES, at_cost
 from mobilenetv2.studies.statistics import Estimate, exact, mean
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
-from mobilenetv2.studies.training import PACKAGES, Plan, costs, train
+from mobilenetv2.studies.training import LIMITS, PACKAGES, Plan, costs, train
 
 BLOCKS = ("inverted", "separable", "bottleneck")
 NAMES = {
@@ -210,10 +210,8 @@ STUDY = Study(
     "that they have not seen; accuracies are compared seed by seed. Whole ones, for 224 pixels and "
     "1,000 classes, are exported to ONNX with random weights, and run in ONNX Runtime, each in a "
     "process of its own, in turns with MobileNetV2.",
-    limits="Small networks, a share of CIFAR-10 and few epochs with one recipe and one learning "
-    "rate for all: a block may prefer a rate of its own, and ResNet's table has other depths. "
-    "Latency and memory are those of one runtime on one machine. Multiply-adds are equal within "
-    "3%.",
+    limits="Latency and memory are those of one runtime on one machine, and ResNet's own tables "
+    f"have other depths. Multiply-adds are equal within 3%. {LIMITS}",
     grid=grid, measure=measure, judge=judge, draw=draw, alone=True,
     packages=(*PACKAGES, "onnxruntime"),
 )  # fmt: skip

@@ -17,7 +17,7 @@ from mobilenetv2.studies.accuracy import (
 from mobilenetv2.studies.networks import BASE
 from mobilenetv2.studies.statistics import Estimate
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
-from mobilenetv2.studies.training import PACKAGES, Plan, train
+from mobilenetv2.studies.training import LIMITS, PACKAGES, Plan, train
 
 PROJECTIONS = ("linear", "relu", "relu6")
 NAMES = {"linear": "linear", "relu": "ReLU", "relu6": "ReLU6"}
@@ -120,8 +120,6 @@ STUDY = Study(
     "in a tensor of few channels. Three networks that differ only after the projection (nothing, "
     "ReLU, ReLU6) are trained from scratch on a share of CIFAR-10 at 32 pixels, at three widths, "
     "and tested on photos that they have not seen. Accuracies are compared seed by seed.",
-    limits="Small networks, a share of CIFAR-10 and few epochs with one recipe and one learning "
-    "rate for all: the result for ImageNet, for long training, or with a rate chosen for each "
-    "network may be another.",
+    limits=LIMITS,
     grid=grid, measure=measure, judge=judge, draw=draw, packages=PACKAGES,
 )  # fmt: skip

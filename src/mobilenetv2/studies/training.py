@@ -57,6 +57,12 @@ class Plan:
         return Plan(photos, options.epochs or plan.epochs, plan.tested)
 
 
+LIMITS = (
+    "The networks are small, the photos a share of CIFAR-10, the epochs few, and one recipe with "
+    "one learning rate is used for all: long training, larger networks, or a rate chosen for each "
+    "may change the result. Intervals are those of the seeds; all runs share their photos."
+)
+"""Limits of all studies that train."""
 QUICK = Plan(photos=256, epochs=1, tested=200)
 """Plan of ``--quick``: it shows that a study works, and nothing about its claims."""
 

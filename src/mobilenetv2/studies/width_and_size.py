@@ -24,10 +24,10 @@ from mobilenetv2.studies.accuracy import (
 from mobilenetv2.studies.networks import BASE
 from mobilenetv2.studies.statistics import Estimate, exact, mean
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
-from mobilenetv2.studies.training import PACKAGES, Plan, train
+from mobilenetv2.studies.training import LIMITS, PACKAGES, Plan, train
 
 WIDTHS, SIZES = (0.25, 0.35, 0.5, 0.7), (32, 40, 48)
-PLAN = Plan(photos=4_000, epochs=8)
+PLAN = Plan(photos=4_000, epochs=6)
 MARGIN = 1.0
 """Largest difference of two gains, in percentage points, at which they are called alike."""
 MILLIONS: dict[float, tuple[float, dict[int, int]]] = {
@@ -205,6 +205,6 @@ STUDY = Study(
     "checkpoints stands beside it; its multiply-adds and parameters are counted from the specs.",
     limits="CIFAR-10's photos have 32 pixels, so that larger inputs are enlarged and add no "
     "detail, unlike ImageNet's: the gain by resolution is that of a finer grid of features only. "
-    "Small networks, a share of CIFAR-10 and few epochs with one recipe and one learning rate.",
+    + LIMITS,
     grid=grid, measure=measure, judge=judge, draw=draw, packages=PACKAGES,
 )  # fmt: skip
