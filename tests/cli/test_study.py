@@ -47,6 +47,7 @@ def test_findings_are_printed_and_json_has_them(
     out, err = capsys.readouterr()
     assert out.startswith("Is better better?\n") and "\nHELD: Better is better | by far.\n" in out
     assert "DID NOT HOLD: Nothing is something." in out
+    assert "note: this is a quick version" in err
     assert "planted: 6 cases to run" in err and f"summary: {tmp_path / 'out'}" in err
     assert main([*words, "--resume", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -75,7 +75,12 @@ def test_pairing_takes_the_seeds_that_both_have() -> None:
 
 
 def test_a_sample_that_is_too_small_has_no_interval_and_no_verdict() -> None:
-    for found in (mean([1.0]), unpaired([1.0, 2.0], [1.0]), slope([0, 1], [0, 1])):
+    for found in (
+        mean([1.0]),
+        mean([2.0, 2.0, 2.0]),
+        unpaired([1.0, 2.0], [1.0]),
+        slope([0, 1], [0, 1]),
+    ):
         assert found.interval == (-math.inf, math.inf)
         assert judge(found.interval) == "cannot be told"
     with pytest.raises(ValueError, match="one or more numbers"):

@@ -122,10 +122,14 @@ def list_studies(as_json: bool) -> int:
 
 def show(found: StudyResult) -> None:
     """Print a paragraph for each claim."""
+    from mobilenetv2.studies.harness.page import QUICK
+
     tell(found.title)
     for finding in found.findings:
         print()
         tell(f"{finding.verdict.upper()}: {finding.claim}")
         tell(f"  {finding.found}")
     say("")
+    if found.options.quick:
+        say(f"note: {QUICK[0].lower()}{QUICK[1:]}")
     say(f"tables, picture and summary: {found.path}")

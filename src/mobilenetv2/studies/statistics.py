@@ -32,7 +32,7 @@ class Estimate:
 
     value: float
     interval: tuple[float, float]
-    """Ends of the interval; both infinite if the sample is too small for one."""
+    """Ends of the interval; both infinite if the sample allows none."""
     n: int
     """Number of independent runs, photos or points behind it."""
 
@@ -73,6 +73,9 @@ def exact(value: float) -> Estimate:
 def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     """Return the mean of independent values with its t interval.
 
+    Values that are all equal, as accuracies of networks that have learned nothing, say nothing of
+    how far others would be from them, so that they have no interval.
+
     Args:
         values: numbers (n,), one for each run.
         level: confidence level.
@@ -83,7 +86,7 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     found = _sample(values)
     count = len(found)
     centre = float(found.mean())
-    if count < 2:
+    if count < 2 or np.ptp(found) == 0:
         return Estimate(centre, (-math.inf, math.inf), count)
     return _estimate(centre, float(found.std(ddof=1)) / math.sqrt(count), count - 1, count, level)
 

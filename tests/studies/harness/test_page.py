@@ -63,7 +63,9 @@ def test_a_page_has_question_findings_limits_measures_and_origin(whole: StudyRes
     assert "`mobilenetv2 study planted --output DIR --seeds 3 --first-seed 1`: 12 cases" in text
     assert "seeds 1 to 3" in text and "cores, Python 3" in text and "numpy " in text
     assert "(planted/results.csv)" in text and str(whole.path) not in text
-    assert "(picture.png)" in page_text(STUDY, whole, ".")
+    assert "(picture.png)" in page_text(STUDY, whole, ".") and "quick version" not in text
+    quick = replace(whole, options=replace(whole.options, quick=True))
+    assert "**This is a quick version" in page_text(STUDY, quick, ".")
 
 
 def test_a_long_table_of_measures_is_left_to_the_csv(whole: StudyResult) -> None:

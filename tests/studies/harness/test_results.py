@@ -1,6 +1,7 @@
 """Tables and records of a study: written, read back to the same numbers, and shown."""
 
 import json
+import math
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -81,6 +82,9 @@ def test_intervals_and_options_in_a_record(tmp_path: Path) -> None:
     finding = Finding("c", "held", "f", 0.5, (0.25, 0.123456), 3)
     assert interval_text(finding) == "0.25 to 0.123"
     assert interval_text(Finding("c", "held", "f", 1.0, (1.0, 1.0), 1)) == "exact"
+    assert interval_text(Finding("c", "held", "f", 0.0, (0.0, 0.0), 25)) == "0 to 0"
+    alone = Finding("c", "cannot be told", "f", 1.0, (-math.inf, math.inf), 1)
+    assert interval_text(alone) == "none"
     record = options_record(Options(data=tmp_path))
     assert "data" not in record and str(tmp_path) not in json.dumps(record)
 

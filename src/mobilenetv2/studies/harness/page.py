@@ -32,6 +32,7 @@ MOST_ROWS = 40
 """Largest number of rows of the table of means; a longer one is in the CSV file only."""
 WITHDRAWN = "cannot be told"
 INDEX = "README.md"
+QUICK = "This is a quick version: it shows that the study works, and nothing about its claims."
 
 
 def page_text(
@@ -49,6 +50,7 @@ def page_text(
     parts = [
         f"# {study.title}",
         study.about,
+        *([f"**{QUICK}**"] if result.options.quick else []),
         f"![{study.title}]({start}{PICTURE})",
         "## What was found here",
         _findings(result, again),

@@ -1,6 +1,7 @@
 """Results of a study: tables as CSV files, findings, and the record of how they were made."""
 
 import csv
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -89,9 +90,14 @@ class StudyResult:
 
 
 def interval_text(finding: Finding) -> str:
-    """Return an interval as '-0.0123 to 0.456', and 'exact' for a number without chance."""
+    """Return an interval as '-0.0123 to 0.456'.
+
+    It is 'exact' for a number without chance, and 'none' for a sample that allows none.
+    """
     low, high = finding.interval
-    return "exact" if low == high else f"{low:.3g} to {high:.3g}"
+    if not math.isfinite(high - low):
+        return "none"
+    return "exact" if low == high and finding.n == 1 else f"{low:.3g} to {high:.3g}"
 
 
 def options_record(options: Options) -> dict[str, Any]:
