@@ -14,6 +14,8 @@ from mobilenetv2.studies import training
 from mobilenetv2.studies.networks import BASE
 from mobilenetv2.studies.study import Options
 from mobilenetv2.studies.training import PACKAGES, QUICK, Plan, photos, recipe_for, train
+from mobilenetv2.training.job import Run
+from mobilenetv2.training.loop import fit
 
 PLAN = Plan(photos=40, epochs=2, tested=20)
 SPEC = BASE.at(width=0.1, classes=4)
@@ -96,9 +98,8 @@ def test_a_training_gives_the_same_numbers_and_each_seed_its_own(data: Path) -> 
 def test_no_photo_of_the_test_is_trained_on(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="torch is not installed (extra: torch)")
     trained: set[str] = set()
-    fit = training.fit
 
-    def watched(run: training.Run) -> None:
+    def watched(run: Run) -> None:
         trained.update(photo.name for photo in run.splits.train.photos)
         fit(run)
         assert run.epochs == PLAN.epochs and run.folder.is_dir()

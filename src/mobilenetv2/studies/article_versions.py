@@ -10,7 +10,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.studies.accuracy import average, bars, millions, named, panels, points
+from mobilenetv2.studies.accuracy import average, bars, crossed, millions, named, panels, points
 from mobilenetv2.studies.networks import BASE, at_cost
 from mobilenetv2.studies.statistics import Direction, Estimate, exact
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
@@ -50,8 +50,7 @@ SMALLEST, MARGIN = 0.5, 1.0
 def grid(options: Options) -> Sequence[dict[str, Factor]]:
     """Return the cases: each version is trained, and the two are compared with their code."""
     names = ("paper", "article-torch") if options.quick else (*VERSIONS, *EQUAL_COST)
-    trained = [{"part": "accuracy", "version": name} for name in names]
-    return [*trained, *({"part": "parity", "version": name} for name in PARITY)]
+    return [*map(_trained, names), *crossed({"part": "parity"}, version=PARITY)]
 
 
 def network(name: str) -> NetworkSpec:
