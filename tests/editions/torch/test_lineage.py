@@ -241,7 +241,7 @@ def test_a_step_takes_the_gradient_of_the_definition(name: str) -> None:
         weights[key].requires_grad_()
     x = torch.from_numpy(engine_input(pictures, config.preprocessing)).double()
     loss = functional.cross_entropy(plain(x, spec, weights), torch.from_numpy(wanted))
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert found == pytest.approx(loss.item(), rel=1e-5)
     after = edition.dump(network, "float64")
     for key in trained:
