@@ -1,6 +1,7 @@
 """Tables of studies that train, with accuracies of known effects in the place of trained ones."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +37,14 @@ def synthetic(
         more: further values and timed measures of a case.
     """
     options = options or Options(seeds=SEEDS)
+    cost = cache(costs)
     measured = []
     for number, case in enumerate(cases_of(study, study.grid(options), options)):
         shared = np.random.default_rng([case.seed, 10]).normal(0, SHARED)
         own = np.random.default_rng([case.seed, 11, number]).normal(0, OWN)
         top1 = float(0.5 + shared + own + effect(case.factors))
         values, timed = more(case)
-        trained = {"top1": top1, "loss": 2 - top1, "train_loss": 1.9 - top1, **costs(network(case))}
+        trained = {"top1": top1, "loss": 2 - top1, "train_loss": 1.9 - top1, **cost(network(case))}
         measured.append((case, Outcome({**trained, **values}, timed)))
     return table_of(measured)
 
