@@ -318,14 +318,14 @@ def draw(table: Table, path: Path) -> None:
             name: (change(values), values["same"])
             for name, values in rows(table, network).items() if name != RIGHT
         }  # fmt: skip
-        ordered = sorted(found, key=lambda name: found[name][0].value, reverse=True)
+        ordered = sorted(found, key=lambda name: found[name][0].value)
         for place, name in enumerate(ordered):
             estimate, same = found[name]
             low, high = (100 * end for end in estimate.interval)
             axis.barh(place, 100 * estimate.value, color=BLUE, alpha=0.75)
             axis.plot([low, high], [place, place], color="black", linewidth=1.2)
             axis.annotate(
-                f"{same:.0%}", (1.0, place), xycoords=("axes fraction", "data"), color=GREY,
+                f"{same:.1%}", (1.0, place), xycoords=("axes fraction", "data"), color=GREY,
                 fontsize=8, xytext=(4, 0), textcoords="offset points", va="center",
             )  # fmt: skip
         axis.axvline(0, color=GREY, linewidth=1)
