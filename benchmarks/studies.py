@@ -14,7 +14,7 @@ from pathlib import Path
 from mobilenetv2.documents import read_table
 from mobilenetv2.errors import StudyError
 from mobilenetv2.files import write_atomically
-from mobilenetv2.studies import catalogue
+from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.harness.page import made_pages, take_results
 from mobilenetv2.studies.harness.results import RECORD
 

@@ -11,7 +11,7 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import Stopped
-from mobilenetv2.studies import catalogue
+from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.harness import run as room
 
 PLACES = [Path(planted_study.__file__).parent, Path(mn.__file__).parents[1]]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from mobilenetv2.errors import DataError, MissingExtra, require
-from mobilenetv2.studies import catalogue
+from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.harness.results import StudyResult, read_result
 from mobilenetv2.studies.harness.run import CasesFailed, study
 from mobilenetv2.studies.study import Verdict

@@ -110,7 +110,7 @@ def again(command: str) -> str:
 
 def list_studies(as_json: bool) -> int:
     """Print the name and the question of every study."""
-    from mobilenetv2.studies.catalogue import load_all
+    from mobilenetv2.studies.harness.catalogue import load_all
 
     rows = [(name, study.title) for name, study in load_all().items()]
     if as_json:

@@ -9,7 +9,7 @@ import planted_study
 import pytest
 
 from mobilenetv2.errors import StudyError
-from mobilenetv2.studies import catalogue
+from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.harness.page import (
     index_text,
     made_pages,

@@ -290,6 +290,8 @@ def test_the_command_of_a_record_has_every_choice() -> None:
 def test_the_function_takes_names_and_paths(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("mobilenetv2.studies.catalogue.load", {"planted": STUDY}.__getitem__)
+    monkeypatch.setattr(
+        "mobilenetv2.studies.harness.catalogue.load", {"planted": STUDY}.__getitem__
+    )
     found = study("planted", str(tmp_path / "out"), quick=True)
     assert found.options == QUICK and found.path == tmp_path / "out"

@@ -14,7 +14,7 @@ from mobilenetv2.errors import Stopped, StudyError, argument, require
 from mobilenetv2.exporting.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say, track
-from mobilenetv2.studies import catalogue
+from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.harness.folder import (
     README,
     StudyFolder,

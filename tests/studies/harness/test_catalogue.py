@@ -7,7 +7,7 @@ from dataclasses import fields
 import pytest
 
 from mobilenetv2.errors import StudyError
-from mobilenetv2.studies import catalogue
+from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.study import Options, Study
 
 
@@ -40,7 +40,7 @@ def test_an_unknown_study_is_refused() -> None:
 
 def test_names_load_no_study_and_studies_load_no_framework() -> None:
     code = (
-        "import sys; from mobilenetv2.studies import catalogue as c\n"
+        "import sys; from mobilenetv2.studies.harness import catalogue as c\n"
         "names = c.names(); assert not {*map(c.module_of, names)} & {*sys.modules}\n"
         "c.load_all()\n"
         "print(*{'torch', 'keras', 'jax', 'sklearn', 'matplotlib'} & {*sys.modules}, 'end')"

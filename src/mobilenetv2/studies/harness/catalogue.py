@@ -1,4 +1,4 @@
-"""Names of the studies, each a module of this room, which is imported when it is asked for."""
+"""Names of the studies, each a module of the room `studies`, imported when it is asked for."""
 
 import importlib
 from collections.abc import Mapping
