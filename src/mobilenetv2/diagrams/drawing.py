@@ -50,15 +50,19 @@ class Drawing:
 
     parts: list[Child] = field(default_factory=list)
 
-    def add(self, name: str, class_: str, **attributes: object) -> None:
+    def add(self, name: str, class_: str, **attributes: str | float) -> None:
         """Add a shape.
 
         Args:
             name: name of the SVG element.
             class_: classes of :data:`LIGHT` that give its colours.
-            attributes: its other attributes, as in :func:`evaluation.report.html.element`.
+            attributes: its other attributes; numbers get at most two decimals.
         """
-        self.parts.append(element(name, class_=class_, **attributes))
+        texts = {
+            key: value if isinstance(value, str) else coordinate(value)
+            for key, value in attributes.items()
+        }
+        self.parts.append(element(name, attributes={"class": class_, **texts}))
 
     def text(
         self,
