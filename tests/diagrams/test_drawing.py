@@ -29,7 +29,7 @@ def test_it_is_an_image_with_a_name_and_a_description() -> None:
     assert [root.get("aria-labelledby"), root.get("aria-describedby")] == ids
     assert root.get("viewBox") == f"0 0 {WIDTH:g} 120"
     other = Drawing().svg("a network", "other layers", 120)
-    assert ids[0] not in other  # two diagrams on one page have different ids
+    assert str(ids[0]) not in other  # two diagrams on one page have different ids
     assert made.endswith("</svg>\n") and "path" not in re.sub("<style>.*</style>", "", made)
 
 
