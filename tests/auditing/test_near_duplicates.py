@@ -203,9 +203,9 @@ def test_the_views_are_gone_through_once_and_not_for_every_chunk(
             return super().__getitem__(place)
 
     monkeypatch.setattr(module, "TILE", 2)
-    given = Counted(views[:1] * 8)
-    assert len(find_near_duplicates(given)[0]) == 28  # in 14 chunks
-    assert given.taken == 8
+    given = Counted(views[:1] * 20)
+    assert len(find_near_duplicates(given)[0]) == 190  # in 95 chunks
+    assert given.taken == 20
 
 
 def test_pairs_beyond_the_most_are_counted(views: list[View]) -> None:

@@ -12,8 +12,6 @@ from mobilenetv2.errors import MobileNetV2Error, installing
 
 FOLDER = Path(__file__).parent
 TESTS = (FOLDER / "keras" / "test_network.py", FOLDER / "test_contract.py")
-CHOSEN = "test_network or keras_edition and (same or small or article)"
-"""Tests that run on every backend, by their names and those of their networks."""
 
 
 def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -28,7 +26,7 @@ def run(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
 def test_the_edition_on_the_other_backends(backend: str) -> None:
     found = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-         "-o", "filterwarnings=default", "-k", CHOSEN, *map(str, TESTS)],
+         "-o", "filterwarnings=default", "-k", "keras_edition or test_network", *map(str, TESTS)],
         capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2],
         env={**os.environ, "KERAS_BACKEND": backend},
     )  # fmt: skip

@@ -56,9 +56,10 @@ def digests(names: tuple[str, ...], folder: Path, seed: int) -> dict[str, str]:
     ids=["of our own", "of packages"],
 )
 def test_an_export_has_the_same_bytes_again(names: tuple[str, ...], tmp_path: Path) -> None:
-    if missing := [package for name in names for package in FORMATS[name].missing()]:
-        pytest.skip(f"{', '.join(missing)} not installed: the extra 'export' has it")
-    first = digests(names, tmp_path / "first", 1)
-    assert {Path(name).parts[0] for name in first} == set(names)
-    second = digests(names, tmp_path / "second", 2)
+    there = tuple(name for name in names if not FORMATS[name].missing())
+    first = digests(there, tmp_path / "first", 1)
+    assert {Path(name).parts[0] for name in first} == set(there)
+    second = digests(there, tmp_path / "second", 2)
     assert [name for name in first | second if first.get(name) != second.get(name)] == []
+    if left := [name for name in names if name not in there]:
+        pytest.skip(f"{', '.join(left)}: not installed (extra: export); the others are the same")

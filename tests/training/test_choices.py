@@ -170,9 +170,9 @@ def test_offline_it_says_how_to_give_a_file_and_the_claimed_folder_goes(
     assert (
         "no weights were given, and the default is not available: no internet connection" in message
     )
-    assert "weights import FILE" in message
+    assert "weights import FILE imagenet" in message
     assert "weights='embedded' and recipe='head-only'" in message
-    assert message.endswith("from scratch with weights='none'")
+    assert message.endswith("or train from scratch with weights='none'")
     assert not Path("runs").exists()
 
 

@@ -28,6 +28,8 @@ MOST_CELLS = 20_000_000
 """Largest number of rows times columns; a cell takes 8 bytes, even where its row says nothing."""
 MOST_LETTERS = 131_072
 """Largest length of a cell, that of Python's csv."""
+TABLE_MEMORY = 16 * MOST_BYTES
+"""Bytes of memory for the largest table as rows of text, and as JSON."""
 BATCH = 4096
 """Number of rows of Parquet that are unpacked together."""
 SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"))
@@ -242,7 +244,9 @@ def _parquet(data: bytes, place: str) -> Table:
     """
     require("pyarrow")
     try:
-        worker = Worker(f"{__name__}:load_parquet", data, {"place": place}, place, "pyarrow")
+        worker = Worker(
+            f"{__name__}:load_parquet", data, {"place": place}, place, "pyarrow", TABLE_MEMORY
+        )
         try:
             columns, *rows = json.loads(worker.ask(b""))
         finally:

@@ -167,8 +167,9 @@ def locate_weights(job: Job) -> Path | None:
         return locate(name)
     except WeightsError as error:
         raise WeightsError(
-            f"no weights were given, and the default is not available: {error}, and the folder "
-            f"that it makes as {argument('weights')}; or start from the network that is built in, "
-            f"with {argument('weights', 'embedded')} and {argument('recipe', 'head-only')}, or "
+            f"no weights were given, and the default is not available: {error}; import a "
+            "published file with 'mobilenetv2 weights import FILE imagenet' and give the folder "
+            f"as {argument('weights')}, or start from the small network that is built in with "
+            f"{argument('weights', 'embedded')} and {argument('recipe', 'head-only')}, or train "
             f"from scratch with {argument('weights', 'none')}"
         ) from None

@@ -124,9 +124,10 @@ def test_channels_last_gives_the_same_numbers_and_stays(name: str) -> None:
 
 
 @pytest.mark.slow  # a trace by PyTorch's compiler takes many seconds
-def test_it_compiles_without_a_graph_break() -> None:
-    network, _ = build(SPECS["article-torch"])
-    x = torch.from_numpy(pictures(SPECS["article-torch"]))
+@pytest.mark.parametrize("name", ["same", "defaults", "article-torch"])
+def test_it_compiles_without_a_graph_break(name: str) -> None:
+    network, _ = build(SPECS[name])
+    x = torch.from_numpy(pictures(SPECS[name]))
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), network(x), rtol=1e-5, atol=1e-5)
@@ -136,7 +137,10 @@ def test_it_compiles_without_a_graph_break() -> None:
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", ["same", pytest.param("article-torch", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    ["same", *(pytest.param(n, marks=pytest.mark.slow) for n in ("defaults", "article-torch"))],
+)
 def test_it_exports_for_every_batch_size(name: str) -> None:
     network, _ = build(SPECS[name])
     x = torch.from_numpy(pictures(SPECS[name], 3))
