@@ -85,10 +85,10 @@ def test_work_is_finished_though_its_reader_leaves(stream: str, pipe: str, tmp_p
 def test_results_that_find_no_space_are_an_error_and_messages_are_none() -> None:
     program = (
         "try: print('result', flush=True)\n"
-        "except OSError as error: sys.exit(f'error {error.errno}')\n"
+        "except OSError as error: sys.exit(f'error {error.errno}, {error.filename}')\n"
     )
     done = shell(program, ">/dev/full")
-    assert (done.returncode, done.stderr) == (1, b"error 28\n")
+    assert (done.returncode, done.stderr) == (1, b"error 28, stdout\n")
     done = shell("print('said', file=sys.stderr); print('result')", "2>/dev/full")
     assert (done.returncode, done.stdout) == (0, b"result\n")
 

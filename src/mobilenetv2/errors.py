@@ -142,6 +142,8 @@ _DISK = {
     **dict.fromkeys(
         (errno.EACCES, errno.EPERM, errno.EROFS), "; choose a folder that you may write to"
     ),
+    errno.EISDIR: "; give the name of a file",
+    errno.ENOTDIR: "; give a folder, or the name of a new one",
 }
 """Advice by error number of the operating system."""
 

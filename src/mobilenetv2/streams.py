@@ -100,7 +100,7 @@ class Outlet(io.FileIO):
             os.dup2(nowhere, self.fileno())  # also for native libraries, and at the end of Python
             os.close(nowhere)
             if not self.left and self.fileno() == STDOUT:
-                raise
+                raise OSError(error.errno, error.strerror, "stdout") from None
         return memoryview(data).nbytes
 
 

@@ -132,6 +132,15 @@ def test_csv_has_a_row_for_each_answer_and_each_error(
     }
 
 
+def test_a_table_cannot_be_a_folder(
+    mixed: list[Path], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["predict", *map(str, mixed), "--model", str(model)]
+    assert main([*command, "--csv", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}: " in error and error.endswith("; give the name of a file\n")
+
+
 def test_features_as_csv(
     model: Path, mixed: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -57,7 +57,8 @@ class Table:
 
 def is_table(name: str) -> bool:
     """Return whether a name has the suffix of a table."""
-    return not name.endswith("/") and PurePath(name).suffix.lower() in SUFFIXES
+    stem, dot, ending = name.rpartition("/")[2].rpartition(".")  # a path object takes 20 us
+    return bool(stem) and f"{dot}{ending}".lower() in SUFFIXES
 
 
 def parse(data: bytes, place: str) -> Table:

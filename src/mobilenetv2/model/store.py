@@ -91,7 +91,10 @@ def load_config(folder: Path) -> ModelConfig:
     if not folder.is_dir():
         raise WeightsError(f"{folder}: no such model folder")
     if not path.is_file():
-        raise WeightsError(f"{folder}: not a model folder, it has no {CONFIG}")
+        raise WeightsError(
+            f"{folder}: not a model folder, it has no {CONFIG}; give one that 'train', 'weights "
+            "import' or 'weights fetch' has made, or a name that 'weights list' shows"
+        )
     mapping = read_json(path, WeightsError)
     try:
         config = ModelConfig.from_mapping(mapping, str(path))
