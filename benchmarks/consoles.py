@@ -37,8 +37,10 @@ VARIES = re.compile(
 
 In the C locale so is every file: Python takes the letters of names for bytes, which are escaped.
 """
-STREAMING = ("predict --json", "predict --csv /dev/stdout")
+STREAMING = ("predict --json",)
 """Command lines that have nothing to do once the reader of stdout has left."""
+FILE_ON_STDOUT = ("predict --csv /dev/stdout",)
+"""Command lines whose stdout has the name of a file: it is UTF-8 in every console, as files are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,20 +123,18 @@ def start(words: list[str], console: Console, out: Path) -> Ended:
     return Ended(done.returncode, done.stdout or b"", done.stderr or b"", files)
 
 
-def differences(
-    found: Ended, ordinary: Ended, console: Console, streaming: bool = False
-) -> Iterator[str]:
+def differences(found: Ended, ordinary: Ended, console: Console, title: str = "") -> Iterator[str]:
     """Yield what is wrong with a command in a console.
 
     Args:
         found: how the command ended there.
         ordinary: how it ended in an ordinary console.
         console: the console.
-        streaming: True if the command has nothing to do once its stdout's reader has left.
+        title: name of the command line.
     """
     if b"Traceback" in found.err or b"Exception ignored" in found.err:
         yield f"a traceback: {found.err[-300:]!r}"
-    if console.reader == "stdout" and streaming:
+    if console.reader == "stdout" and title in STREAMING:
         if found.status:
             yield f"status {found.status}, not 0: {found.err[-300:]!r}"
         return
@@ -144,7 +144,9 @@ def differences(
         ("stdout", found.out, ordinary.out), ("stderr", found.err, ordinary.err),
     ):  # fmt: skip
         if console.prints(stream):
-            lost = missing_words(mine, theirs.decode("utf-8"), console.encoding)
+            file = stream == "stdout" and title in FILE_ON_STDOUT
+            encoding = "utf-8" if file else console.encoding
+            lost = missing_words(mine, theirs.decode("utf-8"), encoding)
             if lost:
                 yield f"{stream} lacks {lost[:5]}"
         elif mine:
@@ -216,7 +218,7 @@ def main() -> None:
             for console in CONSOLES:
                 if re.search(arguments.consoles, console.name):
                     ended = start(words, console, out)
-                    said = [*differences(ended, ordinary, console, title in STREAMING)]
+                    said = [*differences(ended, ordinary, console, title)]
                     count, tracebacks = count + 1, tracebacks + any("a tr" in one for one in said)
                     wrong += [f"- {title}, {console.name}: {one}" for one in said]
             if wrong[before:]:

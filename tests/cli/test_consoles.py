@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import Inputs, command_lines, make_inputs
-from consoles import CONSOLES, ORDINARY, STREAMING, Ended, differences, start
+from consoles import CONSOLES, ORDINARY, Ended, differences, start
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="a shell's redirections"),
@@ -50,7 +50,7 @@ def test_a_command_ends_as_in_an_ordinary_console(
     lines = command_lines(inputs, out)
     for title, expected in ordinary.items():
         found = start(lines[title], console, out)
-        assert [*differences(found, expected, console, title in STREAMING)] == [], title
+        assert [*differences(found, expected, console, title)] == [], title
 
 
 @pytest.mark.parametrize("title", HEAVY)
