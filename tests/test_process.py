@@ -38,6 +38,27 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @LINUX
+def test_pytorch_in_a_folder_that_was_removed_is_an_error_of_ours(
+    tmp_path: Path, photos: Path, model: Path
+) -> None:
+    gone = tmp_path / "gone"
+    for words in (
+        ["explain", photos, "--model", model, "--output", tmp_path / "maps", "--runtime", "torch"],
+        ["train", photos, "--output", tmp_path / "run", "--weights", "none"],
+        ["predict", photos, "--model", model, "--runtime", "torch"],
+    ):
+        gone.mkdir()
+        done = subprocess.run(
+            ["sh", "-c", 'cd "$1"; rmdir "$1"; shift; exec "$@"', "sh", gone,
+             sys.executable, "-m", "mobilenetv2", *words],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 2, words
+        assert "error: the current folder was removed" in done.stderr, words
+        assert "MKL" not in done.stderr
+
+
+@LINUX
 def test_freed_memory_is_used_again_without_a_page_fault() -> None:
     def faults(how: str) -> int:
         command = [sys.executable, "-c", FAULTS, how]

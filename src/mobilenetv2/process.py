@@ -10,6 +10,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+from mobilenetv2.errors import MobileNetV2Error
+
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD = -1, -2, -3
 SPINS = "GOMP_SPINCOUNT"
 """Environment variable for the number of times that a waiting thread looks for work."""
@@ -26,9 +28,29 @@ _one_at_a_time = threading.RLock()  # otherwise a thread may restore the output 
 
 
 def prepare_process() -> None:
-    """Set up memory and threads; call this in a separate process before PyTorch is imported."""
+    """Set up memory and threads; call this in a separate process before PyTorch is imported.
+
+    Raises:
+        MobileNetV2Error: the current folder was removed.
+    """
+    require_current_folder()
     keep_memory()
     share_cores()
+
+
+def require_current_folder() -> None:
+    """Raise if the current folder was removed: PyTorch's MKL would end the process, with a 2.
+
+    Raises:
+        MobileNetV2Error: it was.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise MobileNetV2Error(
+            "the current folder was removed, and PyTorch cannot compute there; change into "
+            "another folder"
+        ) from None
 
 
 def settle_dependencies(cache: Path) -> None:
