@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,10 +37,6 @@ VARIES = re.compile(
 
 In the C locale so is every file: Python takes the letters of names for bytes, which are escaped.
 """
-STREAMING = ("predict --json",)
-"""Command lines that have nothing to do once the reader of stdout has left."""
-FILE_ON_STDOUT = ("predict --csv /dev/stdout",)
-"""Command lines whose stdout has the name of a file: it is UTF-8 in every console, as files are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,18 +119,24 @@ def start(words: list[str], console: Console, out: Path) -> Ended:
     return Ended(done.returncode, done.stdout or b"", done.stderr or b"", files)
 
 
-def differences(found: Ended, ordinary: Ended, console: Console, title: str = "") -> Iterator[str]:
+def differences(
+    found: Ended, ordinary: Ended, console: Console, words: Sequence[str] = ()
+) -> Iterator[str]:
     """Yield what is wrong with a command in a console.
 
     Args:
         found: how the command ended there.
         ordinary: how it ended in an ordinary console.
         console: the console.
-        title: name of the command line.
+        words: the command line.
     """
+    # Nothing is left to be done once the reader of the rows has left.
+    streaming = "predict" in words and "--json" in words
+    # Files are UTF-8 in every console.
+    encoding = "utf-8" if "/dev/stdout" in words else console.encoding
     if b"Traceback" in found.err or b"Exception ignored" in found.err:
         yield f"a traceback: {found.err[-300:]!r}"
-    if console.reader == "stdout" and title in STREAMING:
+    if console.reader == "stdout" and streaming:
         if found.status:
             yield f"status {found.status}, not 0: {found.err[-300:]!r}"
         return
@@ -144,9 +146,8 @@ def differences(found: Ended, ordinary: Ended, console: Console, title: str = ""
         ("stdout", found.out, ordinary.out), ("stderr", found.err, ordinary.err),
     ):  # fmt: skip
         if console.prints(stream):
-            file = stream == "stdout" and title in FILE_ON_STDOUT
-            encoding = "utf-8" if file else console.encoding
-            lost = missing_words(mine, theirs.decode("utf-8"), encoding)
+            written_in = encoding if stream == "stdout" else console.encoding
+            lost = missing_words(mine, theirs.decode("utf-8"), written_in)
             if lost:
                 yield f"{stream} lacks {lost[:5]}"
         elif mine:
@@ -218,7 +219,7 @@ def main() -> None:
             for console in CONSOLES:
                 if re.search(arguments.consoles, console.name):
                     ended = start(words, console, out)
-                    said = [*differences(ended, ordinary, console, title)]
+                    said = [*differences(ended, ordinary, console, words)]
                     count, tracebacks = count + 1, tracebacks + any("a tr" in one for one in said)
                     wrong += [f"- {title}, {console.name}: {one}" for one in said]
             if wrong[before:]:

@@ -50,7 +50,7 @@ def test_a_command_ends_as_in_an_ordinary_console(
     lines = command_lines(inputs, out)
     for title, expected in ordinary.items():
         found = start(lines[title], console, out)
-        assert [*differences(found, expected, console, title)] == [], title
+        assert [*differences(found, expected, console, lines[title])] == [], title
 
 
 @pytest.mark.parametrize("title", HEAVY)
