@@ -18,6 +18,7 @@ from mobilenetv2.data.scan import (
 )
 from mobilenetv2.data.sources import MemorySource
 from mobilenetv2.errors import DataError, ImageError
+from mobilenetv2.images.decode import Decoded
 
 Png = Callable[[int], bytes]
 
@@ -36,10 +37,8 @@ class Counting(MemorySource):
         return super().read(name)
 
 
-def size(name: str, data: bytes, image: Image.Image) -> tuple[str, int, int, int]:
-    if len(data) == 3:
-        raise AssertionError("never decoded")
-    return name, len(data), *image.size
+def size(name: str, decoded: Decoded) -> tuple[str, str, int, int]:
+    return name, decoded.stored.mode, *decoded.image.size
 
 
 def test_every_photo_is_read_once_in_order_whatever_is_wrong_with_it(png: Png) -> None:
@@ -63,11 +62,11 @@ def test_every_photo_is_read_once_in_order_whatever_is_wrong_with_it(png: Png) -
             assert one.problem.startswith("place/train/a/bad.png: not a picture")
         else:
             assert one.digest == hashlib.sha256(data).hexdigest()
-            assert (one.problem, one.seen) == ("", (f"place/{one.photo.name}", len(data), 5, 6))
+            assert (one.problem, one.seen) == ("", (f"place/{one.photo.name}", "RGB", 5, 6))
 
 
 def test_a_photo_that_cannot_be_used_is_one_with_a_problem(png: Png) -> None:
-    def refuse(name: str, data: bytes, image: Image.Image) -> None:
+    def refuse(name: str, decoded: Decoded) -> None:
         raise ImageError(f"{name}: too long")
 
     split = Split("all", MemorySource("place", {"a/1.png": png(1)}), ("a",), ())

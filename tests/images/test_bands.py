@@ -34,25 +34,29 @@ def test_a_picture_becomes_rgb_as_at_once(mode: str, monkeypatch: pytest.MonkeyP
         image.putalpha(picture("L"))
     if mode == "P":
         image.info["transparency"] = bytes(range(256))
-    at_once = bands.rgb(image)
+    at_once, clear = bands.rgb(image)
     monkeypatch.setattr(bands, "BAND", 37 * 7)
-    assert bands.rgb(image).tobytes() == at_once.tobytes()
+    in_bands, found = bands.rgb(image)
+    assert in_bands.tobytes() == at_once.tobytes()
     assert at_once.mode == "RGB"
+    assert clear == found == (mode in ("RGBA", "LA", "P"))
 
 
 def test_a_picture_in_rgb_is_not_copied() -> None:
     image = picture("RGB")
-    assert bands.rgb(image) is image
+    assert bands.rgb(image)[0] is image
     image.info["transparency"] = image.getpixel((0, 0))
-    assert bands.rgb(image).getpixel((0, 0)) == (255, 255, 255)
+    found, clear = bands.rgb(image)
+    assert clear and found.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_one_transparent_pixel_in_the_last_band_is_found(small_bands: None) -> None:
     image = picture("RGB").convert("RGBA")
-    assert not bands.is_transparent(image)
-    assert not bands.is_transparent(picture("RGB"))
+    opaque, clear = bands.rgb(image)
+    assert not clear and opaque.tobytes() == picture("RGB").tobytes()
+    assert not bands.rgb(picture("RGB"))[1]
     image.putpixel((36, 49), (1, 2, 3, 254))
-    assert bands.is_transparent(image)
+    assert bands.rgb(image)[1]
 
 
 @pytest.mark.parametrize("turn", list(Image.Transpose))

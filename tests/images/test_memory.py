@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 import mobilenetv2
 from mobilenetv2.data.opening import open_source
@@ -120,6 +120,26 @@ def test_a_photo_that_needs_more_is_refused_with_its_size_and_a_way_out() -> Non
         decode(data, "huge.png")
     for part in ("huge.png: 9,000 x 9,000", "MB", "limit of 537", "smaller"):
         assert part in str(caught.value)
+
+
+@pytest.mark.parametrize("orientation", [None, 6])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "TGA"]
+)
+def test_a_photo_that_is_refused_is_not_decoded(
+    kind: str, orientation: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {}
+    if orientation and kind in ("PNG", "JPEG", "TIFF", "WEBP", "AVIF"):
+        options["exif"] = Image.Exif()
+        options["exif"][0x0112] = orientation
+    _, data = opened(Image.new("RGB", (400, 300), "red"), kind, **options)
+
+    loads: list[str] = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: loads.append(image.format))
+    with pytest.raises(ImageError, match=r"huge\.tga: \d+ x \d+ .* limit of 0 MB"):
+        decode(data, "huge.tga", Limits(memory=1000))
+    assert loads == []
 
 
 def test_a_tiffs_tile_counts_even_if_its_picture_is_small() -> None:

@@ -7,21 +7,18 @@ a low threshold, so that not all of its photos are suspected. Beyond the article
 must be more probable than the label, and the errors are sorted by this difference.
 """
 
-import warnings
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
 
 from mobilenetv2.auditing.near_duplicates import View, find_near_duplicates, view
 from mobilenetv2.data.dataset import Dataset
 from mobilenetv2.data.scan import scan_photos
 from mobilenetv2.errors import OutputError
-from mobilenetv2.images.bands import is_transparent
-from mobilenetv2.images.decode import open_picture
+from mobilenetv2.images.decode import Decoded
 from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.runtime.answers import outputs_of
@@ -191,11 +188,13 @@ def inspect(
         OutputError: the predictor's outputs for a photo are not finite.
     """
 
-    def see(name: str, data: bytes, image: Image.Image) -> tuple[Facts, View, NDArray | None]:
+    def see(name: str, decoded: Decoded) -> tuple[Facts, View, NDArray | None]:
+        image, stored = decoded.image, decoded.stored
         taken = preprocess(image, record, name) if record is not None else None
         seen = view(image)
-        mode, transparent, turned = _in_the_file(data, name)
-        facts = Facts(image.width, image.height, mode, transparent, turned, seen.flat)
+        facts = Facts(
+            image.width, image.height, stored.mode, stored.transparent, stored.turned, seen.flat
+        )
         return facts, seen, taken if predictor is not None else None
 
     photos: list[Entry] = []
@@ -240,28 +239,6 @@ def inspect(
     logits = np.full((len(photos), len(next(iter(answers.values())))), np.nan, np.float32)
     logits[list(answers)] = list(answers.values())
     return audit, logits
-
-
-def _in_the_file(data: bytes, name: str) -> tuple[str, bool, bool]:
-    """Return the mode of a photo, if it is transparent, and if it is stored rotated."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # decoding has succeeded with them
-        with open_picture(data, name) as image:
-            # A PNG with metadata at the end would be decoded again to find it.
-            asked = image.format != "PNG" or "exif" in image.info
-            try:
-                orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if asked else 1
-            except Exception:  # damaged metadata, which decoding skips, too
-                orientation = 1
-            return image.mode, _transparent(image), orientation in range(2, 9)
-
-
-def _transparent(image: Image.Image) -> bool:
-    """Return True if a pixel is transparent; most images with an alpha channel have none."""
-    if image.mode.startswith("I") and image.has_transparency_data:
-        # 16-bit grey with one transparent level
-        return bool((np.asarray(image) == image.info["transparency"]).any())
-    return is_transparent(image)
 
 
 def _copies(photos: list[Entry], views: dict[int, View]) -> tuple[tuple[Copies, ...], int]:

@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from PIL import Image
-
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Dataset, Photo, Split
 from mobilenetv2.errors import DataError, ImageError, argument
-from mobilenetv2.images.decode import decode_noted
+from mobilenetv2.images.decode import Decoded, decode_noted
 from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note, summaries
 from mobilenetv2.progress import track
@@ -27,8 +25,8 @@ MOST_UNREADABLE = 0.01
 HELD_OUT_FIRST = ("test", "validation", "train", "all")
 
 Seen = TypeVar("Seen")
-See = Callable[[str, bytes, Image.Image], Seen]
-"""Function from (full name, bytes of the file, upright RGB image) to a result.
+See = Callable[[str, Decoded], Seen]
+"""Function from a full name and a decoded photo to a result.
 
 The result is kept for the photo. The function is called in threads. An :class:`ImageError` that it
 raises marks the photo as unreadable.
@@ -67,7 +65,7 @@ def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
             data, name = split.source.read(photo.name), split.full_name(photo)
             digest = hashlib.sha256(data).hexdigest()
             decoded = decode_noted(data, name)
-            seen = see(name, data, decoded.image)
+            seen = see(name, decoded)
             return Scanned(split.name, photo, digest, "", seen, decoded.notes)
     except ImageError as error:
         return Scanned(split.name, photo, digest, str(error), None)
@@ -168,7 +166,7 @@ def _readable(
     splits: Sequence[Split], place: str, most: float
 ) -> tuple[dict[str, Split], dict[str, str], list[str]]:
     """Return the splits without unreadable photos, the digest of every photo, and notes."""
-    scanned = list(scan_photos(splits, lambda name, data, image: None))
+    scanned = list(scan_photos(splits, lambda name, decoded: None))
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
     if len(unreadable) > most * len(scanned):

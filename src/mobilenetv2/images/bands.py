@@ -28,38 +28,32 @@ def bands(size: tuple[int, int]) -> Iterator[tuple[int, int, int, int]]:
         yield 0, top, width, min(top + rows, height)
 
 
-def rgb(image: Image.Image) -> Image.Image:
-    """Return a loaded image in RGB, with white behind what is transparent.
+def rgb(image: Image.Image) -> tuple[Image.Image, bool]:
+    """Return a loaded image in RGB with white behind it, and True if a pixel is not opaque.
 
-    An image that is in RGB already is returned itself.
+    Most images with an alpha channel have no such pixel. An image that is in RGB already is
+    returned itself.
     """
     if image.mode == "RGB" and not image.has_transparency_data:
-        return image
+        return image, False
     if image.width * image.height <= BAND:
         return _converted(image)
-    result = Image.new("RGB", image.size)
+    result, transparent = Image.new("RGB", image.size), False
     for box in bands(image.size):
-        result.paste(_converted(image.crop(box)), box)
-    return result
+        band, clear = _converted(image.crop(box))
+        result.paste(band, box)
+        transparent |= clear
+    return result, transparent
 
 
-def _converted(image: Image.Image) -> Image.Image:
+def _converted(image: Image.Image) -> tuple[Image.Image, bool]:
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return image.convert("RGB"), False
     picture = image.convert("RGBA")
+    if picture.getextrema()[3] == (255, 255):
+        return picture.convert("RGB"), False
     white = Image.new("RGBA", picture.size, (255, 255, 255, 255))
-    return Image.alpha_composite(white, picture).convert("RGB")
-
-
-def is_transparent(image: Image.Image) -> bool:
-    """Return True if a pixel of a loaded image is not opaque.
-
-    Most images with an alpha channel have no such pixel.
-    """
-    return image.has_transparency_data and any(
-        any(image.crop(box).convert("RGBA").getchannel("A").histogram()[:255])
-        for box in bands(image.size)
-    )
+    return Image.alpha_composite(white, picture).convert("RGB"), True
 
 
 def is_transposing(turn: Image.Transpose | None) -> bool:

@@ -83,10 +83,23 @@ LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Facts about a picture as it is in its file."""
+
+    mode: str
+    """Pillow's colour mode: 'RGB', 'L' (grey), 'P' (palette), 'CMYK' ..."""
+    transparent: bool
+    """True if a pixel is not opaque."""
+    turned: bool
+    """True if it is stored rotated or mirrored, by its EXIF orientation."""
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
-    """Upright RGB image, and notes on how its file was read."""
+    """Upright RGB image, facts about the picture in its file, and notes on how it was read."""
 
     image: Image.Image
+    stored: Stored
     notes: tuple[Note, ...] = ()
 
 
@@ -150,7 +163,9 @@ def decode_noted(data: bytes, name: str, limits: Limits = LIMITS) -> Decoded:
         if picture is None:
             whole, missing = complete(padded or data, padded=bool(padded))
             note = (Note("cut", missing),) if missing else ()  # a whole one gets none
-            picture = _Loaded(rgb(whole), _turn(whole), note)
+            turn = _turn(whole)
+            stored = Stored(whole.mode, False, turn is not None)
+            picture = _Loaded(rgb(whole)[0], turn, stored, note)
             del whole
         found = _upright(picture)
         SHARED.claim(memory.kept(found.image, data))  # gives back what the decoder took
@@ -163,6 +178,7 @@ class _Loaded:
 
     image: Image.Image
     turn: Image.Transpose | None
+    stored: Stored
     notes: tuple[Note, ...] = ()
 
 
@@ -182,7 +198,7 @@ def _loaded(data: bytes, name: str, limits: Limits, cut: bool = False) -> _Loade
         # A PNG's metadata may come after its pixels, and asking for it would decode them.
         early = image.format != "PNG" or "exif" in image.info
         turned = early and is_transposing(_turn(image))
-        _claim(memory.needed(image, data, turned), image, name, limits)
+        _claim(memory.needed(image, data, turned), image, name, limits, turned)
         if late := not early and headers.has_late_metadata(data):
             SHARED.claim(memory.needed(image, data, turned=True))
         declared = levels.declared_bits(image, data)  # loading forgets some of it
@@ -191,20 +207,20 @@ def _loaded(data: bytes, name: str, limits: Limits, cut: bool = False) -> _Loade
                 image.load()
                 turn = _turn(image)
                 if late and is_transposing(turn):  # its memory is there, unless it takes too much
-                    _claim(memory.needed(image, data, turned=True), image, name, limits)
+                    _claim(memory.needed(image, data, turned=True), image, name, limits, True)
                 return _in_rgb(image, name, declared, turn)
         except OSError:
             if image.format != "JPEG":
                 raise
-        _claim(memory.needed_if_cut(image, data, turned), image, name, limits)
+        _claim(memory.needed_if_cut(image, data, turned), image, name, limits, turned)
     return None
 
 
-def _claim(needed: int, image: Image.Image, name: str, limits: Limits) -> None:
+def _claim(needed: int, image: Image.Image, name: str, limits: Limits, turned: bool) -> None:
     """Wait for the memory that a photo takes; raise ImageError if it is more than it may take."""
     if needed > limits.memory:
         way = "make it smaller, or save it as a plain JPEG or PNG"
-        if image.format in ("JPEG", "PNG") and is_transposing(_turn(image)):
+        if image.format in ("JPEG", "PNG") and turned:
             # Its columns become rows: both pictures are in memory for a while.
             way = "make it smaller, or save it upright: its EXIF orientation says that it is turned"
         raise ImageError(
@@ -256,7 +272,7 @@ def convert(image: Image.Image, name: str, limits: Limits = LIMITS) -> Decoded:
     with _reported(name, limits), SHARED.work():
         _check_size(image.size, name, limits)
         turn = _turn(image)
-        _claim(memory.needed(image, turned=turn is not None), image, name, limits)
+        _claim(memory.needed(image, turned=turn is not None), image, name, limits, False)
         image.load()
         found = _in_rgb(image, name, None, turn)
         return _upright(found, own=found.image is not image)
@@ -273,11 +289,14 @@ def _in_rgb(
         declared: bits of its levels by its file.
         turn: operation that makes it upright.
     """
-    stored = 16 if image.mode.startswith("I;16") or image.format == "PPM" else 32
-    depth = None
+    mode, clear, depth = image.mode, False, None
     if levels.has_levels(image):
-        image, depth = levels.eight_bits(image, name, declared, stored)
-    return _Loaded(rgb(image), turn, (depth,) if depth else ())
+        clear = levels.is_transparent(image)
+        bits = 16 if mode.startswith("I;16") or image.format == "PPM" else 32
+        image, depth = levels.eight_bits(image, name, declared, bits)
+    made, transparent = rgb(image)
+    stored = Stored(mode, transparent or clear, turn is not None)
+    return _Loaded(made, turn, stored, (depth,) if depth else ())
 
 
 def _upright(found: _Loaded, own: bool = True) -> Decoded:
@@ -299,7 +318,7 @@ def _upright(found: _Loaded, own: bool = True) -> Decoded:
         else:
             flip(image, found.turn)
     dark = darkness(image)
-    return Decoded(image, (*found.notes, dark) if dark else found.notes)
+    return Decoded(image, found.stored, (*found.notes, dark) if dark else found.notes)
 
 
 @contextmanager

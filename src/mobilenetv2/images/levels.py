@@ -37,6 +37,14 @@ def has_levels(image: Image.Image) -> bool:
     return image.mode.startswith("I") or image.mode == "F"
 
 
+def is_transparent(image: Image.Image) -> bool:
+    """Return True if a pixel has the level that a PNG of 16 bits declares transparent."""
+    if not (image.mode.startswith("I") and image.has_transparency_data):
+        return False
+    level = image.info["transparency"]
+    return any((np.asarray(image.crop(box)) == level).any() for box in bands(image.size))
+
+
 def eight_bits(
     image: Image.Image, name: str, declared: int | None = None, stored: int = 16
 ) -> tuple[Image.Image, Note | None]:
