@@ -1,5 +1,7 @@
 """Writer of ExecuTorch, PyTorch's runtime for devices, with everything delegated to XNNPACK."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,34 @@ def lowered(config: ModelConfig, arrays: Arrays) -> Any:
         from executorch.exir import to_edge_transform_and_lower
 
         try:
-            return to_edge_transform_and_lower(
-                program, partitioner=[XnnpackPartitioner()],
-                constant_methods={CONFIG_METHOD: config.to_json()},
-            )  # fmt: skip
+            with patterns_left_out():
+                return to_edge_transform_and_lower(
+                    program, partitioner=[XnnpackPartitioner()],
+                    constant_methods={CONFIG_METHOD: config.to_json()},
+                )  # fmt: skip
         except Exception as error:  # its passes raise whatever comes
             raise ArtifactError(
                 f"ExecuTorch cannot convert the network ({first_line(error)})"
             ) from None
+
+
+@contextlib.contextmanager
+def patterns_left_out() -> Iterator[None]:
+    """Let XNNPACK's passes look for no upsampling and no attention, which no network here has.
+
+    To have the patterns to look for, they would export six networks of their own, once a process:
+    7 of the 10 seconds of processor time that a small network takes.
+    """
+    patterns: list[tuple[Any, str, Any]] = []
+    with contextlib.suppress(ImportError):
+        from executorch.backends.xnnpack.partition.graphs import bilinear_2d, sdpa
+
+        patterns = [(bilinear_2d, "get_graphs_dict", dict), (sdpa, "get_graphs", list)]
+    kept = [getattr(module, name) for module, name, _ in patterns]
+    try:
+        for module, name, none in patterns:
+            setattr(module, name, none)
+        yield
+    finally:
+        for (module, name, _), function in zip(patterns, kept, strict=True):
+            setattr(module, name, function)

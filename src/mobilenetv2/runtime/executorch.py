@@ -4,8 +4,11 @@ A program is code for a virtual machine: the runtime crashes on hostile ones. It
 some other runtimes, and has one number of threads for all programs of a process.
 """
 
-from collections.abc import Callable
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -30,6 +33,7 @@ from mobilenetv2.worker import Answer, Worker
 
 TITLE = "ExecuTorch"
 LOADER = f"{__name__}:load_program"
+EXPORTER = "executorch.exir"
 COPIES, MAPS = 8, 64
 """Memory that a program needs, in sizes of its file and of its input."""
 
@@ -108,6 +112,8 @@ def load_program(
     with suppress_greetings():  # of torchao, among others, which it imports
         require("executorch")
         torch = require("torch")
+        with contextlib.suppress(ImportError), exporter_left_out():
+            require("executorch.runtime")
         from executorch.extension.pybindings import portable_lib
         from executorch.runtime import Runtime
 
@@ -130,3 +136,21 @@ def load_program(
         return made
 
     return {"input": sizes, "output": list(about.output_tensor_meta(0).sizes())}, answer
+
+
+@contextlib.contextmanager
+def exporter_left_out() -> Iterator[None]:
+    """Let modules of ExecuTorch's exporter be imported without the exporter itself.
+
+    The runtime needs only one of them, for the class of a warning. The exporter takes 8 of the 11
+    seconds of processor time that the import of the runtime would take.
+    """
+    package = ModuleType(EXPORTER)
+    places = require(EXPORTER.partition(".")[0]).__path__
+    package.__path__ = [str(Path(place) / EXPORTER.rpartition(".")[2]) for place in places]
+    left_out = sys.modules.setdefault(EXPORTER, package) is package
+    try:
+        yield
+    finally:
+        if left_out:
+            del sys.modules[EXPORTER]
