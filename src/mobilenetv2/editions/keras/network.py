@@ -108,16 +108,29 @@ def MobileNetV2(
         *hidden, last = network.linears
         for layer in hidden:
             x = make.hidden(x, layer, seed or 0)
-        x = layers.Dense(
+        x = apply_new(layers.Dense(
             last.out_features, activation=classifier_activation, use_bias=last.bias,
             name=CLASSIFIER, dtype=dtype,
-        )(x)  # fmt: skip
+        ), x)  # fmt: skip
     elif pooling is not None:
         x = make.pool(x, {"avg": "average", "max": "max"}[pooling])
     model = keras.Model(inputs, x, name=name)
     _finish(model, config)
     assign(model, initialise(parameter_shapes(spec), initialisation, seed or 0))
     return model
+
+
+def apply_new(layer: Any, x: Any, initializer: str = "kernel_initializer") -> Any:
+    """Apply a new layer, whose kernel is zero until :func:`assign` sets it.
+
+    Keras would draw random values first: JAX compiles that for every shape of a kernel. The layer
+    keeps its initializer, which is part of a saved network.
+    """
+    kept = getattr(layer, initializer)
+    setattr(layer, initializer, lambda shape, dtype: np.zeros(shape, dtype))
+    outputs = layer(x)
+    setattr(layer, initializer, kept)
+    return outputs
 
 
 def _finish(model: keras.Model, config: ModelConfig) -> None:
@@ -164,9 +177,9 @@ class Layers:
             "dtype": self.dtype,
         }  # fmt: skip
         if layer.role == "depthwise":
-            x = layers.DepthwiseConv2D(**options)(x)
+            x = apply_new(layers.DepthwiseConv2D(**options), x, "depthwise_initializer")
         else:
-            x = layers.Conv2D(layer.out_channels, **options)(x)
+            x = apply_new(layers.Conv2D(layer.out_channels, **options), x)
         x = self.batch_norm(
             # Rounded, since 1 - 0.1 is not exactly 0.9 in floating point.
             momentum=round(1 - self.numerics.update_rate, 12),
@@ -185,7 +198,8 @@ class Layers:
     def hidden(self, x: Any, layer: Linear, seed: int) -> Any:
         """Apply a hidden linear layer, its activation and its dropout."""
         name = linear_name(layer.name)
-        x = layers.Dense(layer.out_features, use_bias=layer.bias, name=name, dtype=self.dtype)(x)
+        dense = layers.Dense(layer.out_features, use_bias=layer.bias, name=name, dtype=self.dtype)
+        x = apply_new(dense, x)
         if layer.activation is not None:
             bound = 6.0 if layer.activation == "relu6" else None
             x = layers.ReLU(bound, name=linear_output_name(layer), dtype=self.dtype)(x)
@@ -305,7 +319,8 @@ def reset_classifier(
             x = layers.Dropout(spec.dropout, seed=seed or 0, name="dropout", dtype=dtype)(x)
         for layer in hidden:
             x = make.hidden(x, layer, seed or 0)
-    x = layers.Dense(last.out_features, use_bias=last.bias, name=CLASSIFIER, dtype=dtype)(x)
+    classifier = layers.Dense(last.out_features, use_bias=last.bias, name=CLASSIFIER, dtype=dtype)
+    x = apply_new(classifier, x)
     # Not ``network.input``: a Sequential has none until it is called as a layer.
     model = keras.Model(network.inputs[0], x, name=network.name)
     _finish(model, config)
