@@ -99,15 +99,20 @@ def expanded_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
     """Return the bytes of expanded tensors, written and read; a part of :func:`activation_memory`.
 
     A first block without an expansion reads the stem's output as its expanded tensor; that tensor
-    counts as read, not as written. Other kinds of blocks have no expanded tensor.
+    counts as read, not as written. In a 'wide' block the input (read), the tensor inside (written
+    and read) and the output (written) count. Other kinds of blocks have no expanded tensor.
     """
     total = 0
     for block in resolve(spec).blocks:
-        if block.kind != "inverted":
+        if block.kind not in ("inverted", "wide"):
             continue
-        wide = _elements(block.inner_channels, block.depthwise.in_size)
-        narrow = _elements(block.inner_channels, block.depthwise.out_size)
-        total += (2 if block.expand else 1) * wide + 2 * narrow
+        before = _elements(block.inner_channels, block.depthwise.in_size)
+        after = _elements(block.inner_channels, block.depthwise.out_size)
+        total += (2 if block.expand else 1) * before
+        if block.kind == "wide":
+            total += _elements(block.in_channels, block.in_size) + after
+        else:
+            total += 2 * after
     return bytes_per_value * total
 
 
@@ -127,8 +132,9 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
 
     This is section 5.1 of the paper. An inverted block holds its input and output, and one of
     ``split`` slices of the expanded tensor, because a depthwise convolution computes every channel
-    separately. Another kind of block holds the input and output of one convolution, and the block's
-    input until it is added.
+    separately. A 'wide' block holds the projected tensor, its output, a slice of the expanded
+    tensor, and its input until it is added. Another kind of block holds the input and output of one
+    convolution, and the block's input until it is added.
 
     Args:
         split: number of slices of the expanded tensor; None means the block's expansion factor, 1
@@ -139,7 +145,7 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
 
 def _block_peak(block: Block, split: int | None) -> int:
     held = _elements(block.in_channels, block.in_size)
-    if block.kind != "inverted":
+    if block.kind not in ("inverted", "wide"):
         return max(
             _elements(step.in_channels, step.in_size) + _elements(step.out_channels, step.out_size)
             + (held if block.residual and step is not block.steps[0] else 0)
@@ -147,7 +153,12 @@ def _block_peak(block: Block, split: int | None) -> int:
         )  # fmt: skip
     slices = min(split or block.expansion, block.inner_channels)
     channels = math.ceil(block.inner_channels / slices)
-    held += _elements(block.out_channels, block.out_size)
+    output = _elements(block.out_channels, block.out_size)
+    if block.kind == "wide":
+        projected = _elements(block.project.out_channels, block.in_size)
+        inner = _elements(channels, block.depthwise.in_size) if block.expand else 0
+        return projected + max(held, (held if block.residual else 0) + inner + output)
+    held += output
     inner = _elements(channels, block.depthwise.out_size)
     if block.expand:  # otherwise the depthwise convolution reads the block's input itself
         inner += _elements(channels, block.depthwise.in_size)
