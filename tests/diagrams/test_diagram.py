@@ -42,7 +42,7 @@ def test_a_block_that_there_is_not(block: int | str) -> None:
 
 def test_what_is_no_network_is_named() -> None:
     with pytest.raises(SpecError, match="diagram takes a name, a folder, a spec or a network"):
-        mn.diagram(3)  # type: ignore[arg-type]
+        mn.diagram(3)
     with pytest.raises(MobileNetV2Error, match="did you mean 'mobilenet_v2'"):
         mn.diagram("mobilenet_v3")
 

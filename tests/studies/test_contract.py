@@ -15,7 +15,6 @@ from mobilenetv2.studies.harness.run import CasesFailed, study
 from mobilenetv2.studies.study import Verdict
 from mobilenetv2.text import csv_records
 
-NAMES = catalogue.names()
 NO_DATA = "the dataset '"
 """Start of the message of :func:`mobilenetv2.studies.data.folder`."""
 
@@ -39,7 +38,7 @@ def rows(path: Path) -> Sequence[dict[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", catalogue.NAMES)
 def test_a_quick_study(name: str, tmp_path: Path) -> None:
     folder, chosen = tmp_path / "out", catalogue.load(name)
     result = finished(name, folder)

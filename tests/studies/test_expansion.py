@@ -10,6 +10,7 @@ from synthetic_table import drawn, synthetic, verdicts
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.count import multiply_adds
 from mobilenetv2.studies import expansion
+from mobilenetv2.studies.accuracy import points
 from mobilenetv2.studies.expansion import COSTS, STUDY, grid, network
 from mobilenetv2.studies.networks import CLOSE
 from mobilenetv2.studies.study import Case, Factor, Options
@@ -58,5 +59,5 @@ def test_rates_that_differ_are_not_called_alike() -> None:
 def test_intervals_of_many_differences_are_wider() -> None:
     table = synthetic(STUDY, network, lambda factors: 0.0)
     flat = STUDY.judge(table)[0]
-    single = expansion.points(table, expansion.cases(table, 10), expansion.cases(table, 6))
+    single = points(table, expansion.cases(table, 10), expansion.cases(table, 6))
     assert flat.interval[1] - flat.interval[0] > single.interval[1] - single.interval[0]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilenetv2.studies import information
 from mobilenetv2.studies.information import CHANNELS, COLOURS, SIZES, SPIRAL, STUDY, loss
-from mobilenetv2.studies.study import Case, Options, Row, Table
+from mobilenetv2.studies.study import Case, Factor, Options, Row, Table
 
 QUICK = Options(quick=True, seeds=1)
 TWO = np.array([[1.0, 0.0], [0.0, 1.0]])
@@ -91,7 +91,7 @@ def test_a_point_has_collapsed_if_another_one_near_it_has_the_same_outputs(activ
 
 @pytest.mark.parametrize("size", [2, 3, 5])
 def test_the_share_of_collapsed_points_is_the_binomial_one(size: int) -> None:
-    factors = {"points": SPIRAL, "activation": "relu", "scale": 1, "n": size}
+    factors: dict[str, Factor] = {"points": SPIRAL, "activation": "relu", "scale": 1, "n": size}
     found = STUDY.measure(Case(factors), QUICK).values
     error = found["collapsed deviation"] / math.sqrt(found["draws"])
     assert found["collapsed"] == pytest.approx(expected(size, 2), abs=max(4 * error, 1e-3))

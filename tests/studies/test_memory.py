@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from mobilenetv2.spec.blocks import resolve
+from mobilenetv2.spec.count import split_memory
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.studies import memory
 from mobilenetv2.studies.memory import ENGINES, SPLITS, STUDY
-from mobilenetv2.studies.split_block import ALL, held
+from mobilenetv2.studies.split_block import ALL, slice_count
 from mobilenetv2.studies.study import Case, Factor, Options, Row, Table
 
 
@@ -23,10 +24,11 @@ def planted(slowdown: dict[tuple[str, Factor], tuple[float, ...]], slack: float 
         for seed, ratio in enumerate(slowdown.get((engine, split), usual)):
             measures = {"whole milliseconds": 2.0, "milliseconds": 2 * ratio}
             if engine == "numpy":
-                needed = held(blocks[int(factors["block"])], split)
+                block = blocks[int(factors["block"])]
+                needed = split_memory(block, slice_count(block.inner_channels, split))
                 measures |= {
                     "ends": 4 * needed.ends, "slice": 4 * needed.slice,
-                    "measured": needed.bytes * (1 + slack),
+                    "measured": 4 * needed.total * (1 + slack),
                 }  # fmt: skip
             rows += [Row(Case(factors, seed), name, value) for name, value in measures.items()]
     return Table(rows)

@@ -6,10 +6,10 @@ import pytest
 from mobilenetv2.editions import numpy as edition
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.blocks import Block, resolve
-from mobilenetv2.spec.count import peak_memory
+from mobilenetv2.spec.count import split_memory
 from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
 from mobilenetv2.studies import split_block
-from mobilenetv2.studies.split_block import ALL, held, run_in_slices
+from mobilenetv2.studies.split_block import ALL, run_in_slices
 from mobilenetv2.studies.study import Factor
 
 STAGES = (
@@ -40,7 +40,7 @@ def blocks(spec: NetworkSpec) -> list[tuple[Block, split_block.Layers, np.ndarra
 SPECS = [
     NetworkSpec(size=(48, 40), stages=STAGES),
     NetworkSpec(size=(45, 40), stages=STAGES, numerics=Numerics("same", activation="relu")),
-    NetworkSpec(size=48, stages=STAGES, expand="always", shortcut="none"),
+    NetworkSpec(size=(48, 48), stages=STAGES, expand="always", shortcut="none"),
 ]
 
 
@@ -72,22 +72,25 @@ def test_slices_cover_every_channel_once_and_are_nearly_equal() -> None:
         lengths = {part.stop - part.start for part in parts}
         assert max(lengths) - min(lengths) <= 1
     assert len(split_block.slices(96, 5)) == 5
-    assert len(split_block.slices(33, ALL)) == 33
+    assert len(split_block.slices(33, ALL)) == split_block.slice_count(33, ALL) == 33
 
 
-def test_the_formula_is_the_one_of_describe() -> None:
-    for spec in (NetworkSpec(), NetworkSpec(width=0.35, size=96)):
-        for split in (1, 2, 5, 1000):
-            computed = max(held(block, split).bytes for block in resolve(spec).blocks)
-            assert computed == peak_memory(spec, 4, split)
+def test_the_largest_slice_is_that_of_the_formula() -> None:
+    for block in resolve(NetworkSpec()).blocks:
+        for split in (1, 2, 5, 7, block.inner_channels, 10_000):
+            parts = split_block.slices(block.inner_channels, split)
+            largest = max(part.stop - part.start for part in parts)
+            sizes = [block.depthwise.in_size] if block.expand else []
+            values = largest * sum(h * w for h, w in [*sizes, block.depthwise.out_size])
+            assert split_memory(block, split).slice == values
 
 
 def test_the_measured_memory_is_the_computed_one() -> None:
-    spec = NetworkSpec(size=96, stages=(StageSpec(1, 16, 1, 1), StageSpec(6, 24, 2, 2)))
+    spec = NetworkSpec(size=(96, 96), stages=(StageSpec(1, 16, 1, 1), StageSpec(6, 24, 2, 2)))
     spent = 100_000  # for NumPy's buffers and the scratch arrays
     for block, layers, x, _ in blocks(spec):
         for split in (1, 2, 6):
-            needed = held(block, split).bytes
+            needed = 4 * split_memory(block, split).total
             measured = split_block.measured_bytes(layers, x, split)
             assert needed <= measured < needed + spent
     # The wide tensor alone, 96 x 48 x 48 in float32, is more than everything in six slices.

@@ -28,6 +28,21 @@ class Layer:
     multiply_adds: int
 
 
+@dataclass(frozen=True, slots=True)
+class SplitMemory:
+    """Values that an inverted block holds at the same time, computed from its sizes."""
+
+    ends: int
+    """Values of the block's input and output."""
+    slice: int
+    """Values of the largest slice of the expanded tensor, before and after the 3x3 convolution."""
+
+    @property
+    def total(self) -> int:
+        """All values that are held."""
+        return self.ends + self.slice
+
+
 def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
     """Return one row for every convolution and every linear layer of the classifier."""
     network = resolve(spec)
@@ -143,26 +158,41 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
     return bytes_per_value * max(_block_peak(block, split) for block in resolve(spec).blocks)
 
 
+def split_memory(block: Block, split: int) -> SplitMemory:
+    """Return what an inverted block holds if its expanded tensor is computed in slices.
+
+    Args:
+        block: an inverted block.
+        split: number of slices; more than the channels of the expanded tensor are as many.
+    """
+    channels = _slice_channels(block, split)
+    inner = _elements(channels, block.depthwise.out_size)
+    if block.expand:  # otherwise the depthwise convolution reads the block's input itself
+        inner += _elements(channels, block.depthwise.in_size)
+    ends = _elements(block.in_channels, block.in_size)
+    return SplitMemory(ends + _elements(block.out_channels, block.out_size), inner)
+
+
 def _block_peak(block: Block, split: int | None) -> int:
     held = _elements(block.in_channels, block.in_size)
-    if block.kind not in ("inverted", "wide"):
+    if block.kind == "inverted":
+        return split_memory(block, split or block.expansion).total
+    if block.kind != "wide":
         return max(
             _elements(step.in_channels, step.in_size) + _elements(step.out_channels, step.out_size)
             + (held if block.residual and step is not block.steps[0] else 0)
             for step in block.steps
         )  # fmt: skip
-    slices = min(split or block.expansion, block.inner_channels)
-    channels = math.ceil(block.inner_channels / slices)
+    channels = _slice_channels(block, split or block.expansion)
     output = _elements(block.out_channels, block.out_size)
-    if block.kind == "wide":
-        projected = _elements(block.project.out_channels, block.in_size)
-        inner = _elements(channels, block.depthwise.in_size) if block.expand else 0
-        return projected + max(held, (held if block.residual else 0) + inner + output)
-    held += output
-    inner = _elements(channels, block.depthwise.out_size)
-    if block.expand:  # otherwise the depthwise convolution reads the block's input itself
-        inner += _elements(channels, block.depthwise.in_size)
-    return held + inner
+    projected = _elements(block.project.out_channels, block.in_size)
+    inner = _elements(channels, block.depthwise.in_size) if block.expand else 0
+    return projected + max(held, (held if block.residual else 0) + inner + output)
+
+
+def _slice_channels(block: Block, split: int) -> int:
+    """Return the channels of the largest of ``split`` slices of a block's expanded tensor."""
+    return math.ceil(block.inner_channels / min(split, block.inner_channels))
 
 
 def _elements(channels: int, size: Size) -> int:

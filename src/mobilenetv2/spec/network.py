@@ -53,7 +53,7 @@ addition.
 
 'wide' has MobileNetV2's convolutions in another order: linear projection, expand, depthwise. Its
 input and output are expanded tensors, so that its shortcut is the paper's "shortcut between
-expansions" (section 3.3, figure 6b). The first block of a network projects the stem's activated
+expansions" (section 6.4, figure 6b). The first block of a network projects the stem's activated
 output; the head convolution, or the pooling, reads the last expanded tensor.
 """
 Activation = Literal["relu", "relu6"]
@@ -252,7 +252,7 @@ class NetworkSpec:
     """Activation after the BatchNorm of a projection, before a shortcut is added; 'linear' is none.
 
     Only 'inverted' and 'wide' blocks have projections. The paper compares 'linear' and 'relu6'
-    (section 3.2, figure 6a).
+    (section 6.4, figure 6a).
     """
     conv_bias: bool = False
     """True if convolutions keep a bias before BatchNorm (the article's PyTorch version)."""

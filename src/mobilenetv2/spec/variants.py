@@ -125,9 +125,10 @@ class Fitted:
 def width_for(spec: NetworkSpec, wanted: int) -> Fitted:
     """Return a network at the width at which its multiply-adds are closest to a number.
 
-    Widths are tried in thousandths, from 0.001 to 16. Channels are rounded to multiples of
-    ``spec.divisor``, so that the multiply-adds grow in steps; with a smaller divisor the steps are
-    smaller. Of the widths of one step, the roundest is taken, and ``spec.width`` before all others.
+    Widths are tried in thousandths, from 0.001 to 16. Channels are rounded to multiples of the
+    network's divisor, so that the multiply-adds grow in steps; with a smaller divisor the steps are
+    smaller. Of the widths of one step, the network's own is preferred, then the one with the fewest
+    digits.
 
     Args:
         spec: the network; its size and its number of classes stay.

@@ -112,16 +112,16 @@ def _in_keras(spec: NetworkSpec, arrays: dict[str, np.ndarray], x: np.ndarray) -
 CLAIMS: tuple[tuple[str, str, str, Direction, float], ...] = (
     ("biases", "paper", "Biases before BatchNorm change nothing, since BatchNorm subtracts them "
      "(editions/article).", "equal", MARGIN),
-    ("projection shortcuts", "paper", "The article's projection shortcuts gain accuracy for what "
-     "they cost (the article's PyTorch version).", "above", SMALLEST),
+    ("projection shortcuts", "paper", "Projection shortcuts, which the article's PyTorch version "
+     "has, gain accuracy for what they cost.", "above", SMALLEST),
     ("article-torch", "paper as article-torch", "The article's PyTorch version is as accurate as "
      "the paper's network with the same multiply-adds.", "equal", MARGIN),
-    ("unrounded widths", "paper", "Channels that are not rounded to multiples of 8 cost no "
-     "accuracy (the article's Keras version).", "equal", MARGIN),
+    ("unrounded widths", "paper", "Channels that are not rounded to multiples of 8, as in the "
+     "article's Keras version, cost no accuracy.", "equal", MARGIN),
     ("article-keras", "paper as article-keras", "The article's Keras version is as accurate as the "
      "paper's network with the same multiply-adds.", "equal", MARGIN),
 )  # fmt: skip
-"""(Version, compared with, claim, direction, smallest effect of interest) of each finding."""
+"""Findings: (version, compared with, claim, direction, smallest effect of interest)."""
 
 
 def gain(table: Table, version: str, other: str) -> Estimate:

@@ -71,12 +71,12 @@ def embedding(generator: np.random.Generator, size: int, dimensions: int) -> NDA
 
     The paper does not say how its random matrix is distributed.
     """
-    return generator.standard_normal((size, dimensions)) / np.sqrt(dimensions)
+    return np.asarray(generator.standard_normal((size, dimensions)) / np.sqrt(dimensions))
 
 
 def activate(values: NDArray, activation: str) -> NDArray:
     """Return the activation of values."""
-    return np.clip(values, *ACTIVATIONS[activation])
+    return np.asarray(np.clip(values, *ACTIVATIONS[activation]))
 
 
 def collapsed(values: NDArray, activation: str, dimensions: int) -> NDArray:

@@ -94,7 +94,7 @@ def measure(case: Case, options: Options) -> Outcome:
 def judge(table: Table) -> Sequence[Finding]:
     """Return how the blocks compare in accuracy, cost, latency and memory."""
     return [
-        _accuracy(table, "separable", "paper, section 6.1 and table 4"),
+        _accuracy(table, "separable", "paper, section 6.1, figure 5"),
         _accuracy(table, "bottleneck", "the article; paper, section 3.3"),
         _cheaper(),
         _latency(table, "separable"),

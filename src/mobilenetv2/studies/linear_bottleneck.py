@@ -74,7 +74,7 @@ def _better(table: Table, activation: str, widths: Sequence[float]) -> Finding:
         f"The top-1 accuracy of linear projections minus that with {name} was "
         f"{found.text(1, ' points')} in the mean over the widths ({each})."
     )
-    where = "section 3.2, figure 6a" if activation == "relu6" else "section 3.2"
+    where = "section 6.4, figure 6a" if activation == "relu6" else "section 3.2"
     return found.finding(
         f"A linear projection is better than one with {name} (paper, {where}).", sentence,
         smallest=SMALLEST,

@@ -15,15 +15,16 @@ from mobilenetv2.errors import require
 from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
 from mobilenetv2.model.folding import fold
 from mobilenetv2.spec.blocks import Block, resolve
+from mobilenetv2.spec.count import split_memory
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.studies.split_block import (
     ALL,
     BYTES,
     Layers,
-    held,
     layers_of,
     measured_bytes,
     run_in_slices,
+    slice_count,
     torch_runner,
 )
 from mobilenetv2.studies.statistics import Estimate, mean
@@ -96,7 +97,7 @@ def measure(case: Case, options: Options) -> Outcome:
     timed = {"whole milliseconds": before, "milliseconds": after, "difference": error}
     if engine == "torch":
         return Outcome({}, timed)
-    needed = held(block, split)
+    needed = split_memory(block, slice_count(block.inner_channels, split))
     return Outcome(
         {"ends": BYTES * needed.ends, "slice": BYTES * needed.slice},
         {"measured": measured_bytes(layers, x, split), **timed},
@@ -278,12 +279,13 @@ def draw(table: Table, path: Path) -> None:
     blocks.plot([], [], "_", color="black", label="measured")
     blocks.set_title(f"Memory by block, whole and in {middle} slices, MB", loc="left", fontsize=10)
     blocks.set_xlabel("block")
-    found = [peak(table, split) for split in splits]
-    places = np.arange(len(splits))
-    inner = [(one.computed - one.ends) / 1e6 for one in found]
-    peaks.bar(places, [one.ends / 1e6 for one in found], color=BLUE, label="input and output")
-    peaks.bar(places, inner, bottom=[one.ends / 1e6 for one in found], color=BLUE, alpha=0.4,
-              label="slice of the expanded tensor")  # fmt: skip
+    found, places = [peak(table, split) for split in splits], np.arange(len(splits), dtype=float)
+    outside = [one.ends / 1e6 for one in found]
+    slices = [(one.computed - one.ends) / 1e6 for one in found]
+    peaks.bar(places, outside, color=BLUE, label="input and output")
+    peaks.bar(
+        places, slices, bottom=outside, color=BLUE, alpha=0.4, label="slice of the expanded tensor"
+    )
     peaks.plot(
         places, [one.measured / 1e6 for one in found], "_", color="black", markersize=14,
         label="measured",

@@ -249,9 +249,9 @@ def paired_shares(both: int, first: int, second: int, neither: int) -> Estimate:
     shares = [win / count for win in wins]
     (low, high), (low_first, high_first) = (wilson(win, count) for win in wins)
     product = wins[0] * wins[1] * (count - wins[0]) * (count - wins[1])
-    together = both * neither - first * second
+    together = float(both * neither - first * second)
     if together > 0:  # with Newcombe's continuity correction
-        together = max(together - count / 2, 0)
+        together = max(together - count / 2, 0.0)
     correlation = together / sqrt(product) if product else 0.0
 
     def reach(one: float, other: float) -> float:
@@ -284,21 +284,21 @@ def judge(table: Table) -> Sequence[Finding]:
     """Return a finding for each mistake, those that cost most first."""
     found = [
         _finding(network, name, values, rows(table, network)[RIGHT])
-        for network in table.levels("network")
-        for name, values in rows(table, str(network)).items()
+        for network in map(str, table.levels("network"))
+        for name, values in rows(table, network).items()
         if name != RIGHT
     ]
     return sorted(found, key=lambda one: one.estimate)
 
 
 def _finding(
-    network: Factor, name: str, values: Mapping[str, float], right: Mapping[str, float]
+    network: str, name: str, values: Mapping[str, float], right: Mapping[str, float]
 ) -> Finding:
     estimate = change(values)
     verdict: Verdict = verdict_on(estimate.interval, "below", SMALLEST)
     low, high = (100 * end for end in estimate.interval)
     return Finding(
-        f"A port with {PORTS[name].mistake} loses accuracy ({NETWORKS[str(network)]}).",
+        f"A port with {PORTS[name].mistake} loses accuracy ({NETWORKS[network]}).",
         verdict,
         f"Top-1 {right['top1']:.1%} became {values['top1']:.1%}: {100 * estimate.value:+.1f} "
         f"points (95% interval {low:+.1f} to {high:+.1f}, n = {estimate.n}); top-5 "

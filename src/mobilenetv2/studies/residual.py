@@ -37,15 +37,15 @@ MARGIN = 1.0
 """Largest difference, in percentage points, at which two networks are said to do as well."""
 CLAIMS: tuple[tuple[str, str, Direction, float], ...] = (
     ("expansions", "A shortcut between bottlenecks is better than one between expansions (paper, "
-     "section 3.3, figure 6b).", "above", SMALLEST),
+     "section 6.4, figure 6b).", "above", SMALLEST),
     ("classic", "The inverted residual is better than the classic one at equal multiply-adds (the "
      "article; paper, section 3.3).", "above", SMALLEST),
-    ("none", "Shortcuts between bottlenecks are better than none (paper, section 3.3, figure 6b).",
+    ("none", "Shortcuts between bottlenecks are better than none (paper, section 6.4, figure 6b).",
      "above", SMALLEST),
     ("projection", "The article's projection shortcuts do as well as the identity at equal "
      "multiply-adds (the article uses the one, the paper the other).", "equal", MARGIN),
 )  # fmt: skip
-"""(The other network, claim, direction, smallest effect of interest) of each finding."""
+"""Findings: (the other network, claim, direction, smallest effect of interest)."""
 
 
 def grid(options: Options) -> Sequence[dict[str, Factor]]:

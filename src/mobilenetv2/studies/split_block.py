@@ -41,21 +41,6 @@ class Layers:
     residual: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Values that are held at once while a block runs, computed from its sizes."""
-
-    ends: int
-    """Values of the block's input and output."""
-    slice: int
-    """Values of the largest slice of the expanded tensor, before and after the 3x3 convolution."""
-
-    @property
-    def bytes(self) -> int:
-        """Number of bytes in float32."""
-        return BYTES * (self.ends + self.slice)
-
-
 def layers_of(spec: NetworkSpec, folded: Folded, block: Block) -> Layers:
     """Return a block of a network with identity shortcuts and inverted blocks only."""
     assert block.kind == "inverted" and block.shortcut is None
@@ -71,24 +56,15 @@ def layers_of(spec: NetworkSpec, folded: Folded, block: Block) -> Layers:
     )  # fmt: skip
 
 
+def slice_count(channels: int, split: Factor) -> int:
+    """Return the number of slices of the expanded channels, none of which is empty."""
+    return channels if split == ALL else min(int(split), channels)
+
+
 def slices(channels: int, split: Factor) -> list[slice]:
     """Return the parts of the expanded channels, as equal as they can be."""
-    count = channels if split == ALL else min(int(split), channels)
-    ends = np.linspace(0, channels, count + 1).round().astype(int)
+    ends = np.linspace(0, channels, slice_count(channels, split) + 1).round().astype(int)
     return [slice(int(low), int(high)) for low, high in pairwise(ends)]
-
-
-def held(block: Block, split: Factor) -> Held:
-    """Return the values that a block needs (paper, section 5.1)."""
-    channels = max(part.stop - part.start for part in slices(block.inner_channels, split))
-    inside, outside = (
-        int(np.prod(size)) for size in (block.depthwise.in_size, block.depthwise.out_size)
-    )
-    return Held(
-        block.in_channels * inside + block.out_channels * outside,
-        # Without an expansion the depthwise convolution reads the block's input itself.
-        channels * (outside + (inside if block.expand else 0)),
-    )
 
 
 def run_in_slices(layers: Layers, x: NDArray, split: Factor) -> NDArray:
@@ -192,16 +168,17 @@ def torch_runner(layers: Layers, split: Factor) -> Callable[[NDArray], NDArray]:
     def tensor(array: NDArray) -> Any:
         return torch.from_numpy(np.ascontiguousarray(array))
 
-    steps = [
-        (
-            layers.expand and [tensor(layers.expand[0][part, :, None, None]),
-                               tensor(layers.expand[1][part])],
-            [tensor(layers.depthwise[0][part, None]), tensor(layers.depthwise[1][part])],
-            tensor(layers.project[0][:, part, None, None]),
-            part,
+    steps = []
+    for part in parts:
+        expand = [tensor(array[part]) for array in layers.expand or ()]
+        steps.append(
+            (
+                [expand[0][:, :, None, None], expand[1]] if expand else [],
+                [tensor(layers.depthwise[0][part, None]), tensor(layers.depthwise[1][part])],
+                tensor(layers.project[0][:, part, None, None]),
+                part,
+            )
         )
-        for part in parts
-    ]  # fmt: skip
     bias = tensor(layers.project[1])
     (top, bottom), (left, right) = layers.padding
 

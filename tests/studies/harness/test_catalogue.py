@@ -3,9 +3,11 @@
 import subprocess
 import sys
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
+from mobilenetv2 import studies
 from mobilenetv2.errors import StudyError
 from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.study import Options, Study
@@ -26,8 +28,10 @@ def test_every_study_has_its_name_a_question_and_a_grid() -> None:
         assert study.measure.__qualname__.isidentifier(), name
 
 
-def test_names_are_in_the_order_of_the_pages() -> None:
-    assert catalogue.names() == [name for name in catalogue.ORDER if name in catalogue.names()]
+def test_every_module_with_a_study_is_named() -> None:
+    folder = Path(studies.__file__).parent
+    found = {path.stem for path in folder.glob("*.py") if "\nSTUDY = " in path.read_text("utf-8")}
+    assert found == {name.replace("-", "_") for name in catalogue.NAMES}
     assert catalogue.module_of("linear-bottleneck") == "mobilenetv2.studies.linear_bottleneck"
 
 
@@ -41,7 +45,7 @@ def test_an_unknown_study_is_refused() -> None:
 def test_names_load_no_study_and_studies_load_no_framework() -> None:
     code = (
         "import sys; from mobilenetv2.studies.harness import catalogue as c\n"
-        "names = c.names(); assert not {*map(c.module_of, names)} & {*sys.modules}\n"
+        "assert not {*map(c.module_of, c.NAMES)} & {*sys.modules}\n"
         "c.load_all()\n"
         "print(*{'torch', 'keras', 'jax', 'sklearn', 'matplotlib'} & {*sys.modules}, 'end')"
     )

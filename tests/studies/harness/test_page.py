@@ -23,7 +23,7 @@ from mobilenetv2.studies.study import Case, Options, Outcome, Row, Table
 
 STUDY = planted_study.STUDY
 DOCS = Path(__file__).parents[3] / "docs" / "studies"
-COMMITTED = [name for name in catalogue.names() if (DOCS / name / "study.json").is_file()]
+COMMITTED = [name for name in catalogue.NAMES if (DOCS / name / "study.json").is_file()]
 
 
 def test_every_page_is_what_the_committed_results_give() -> None:

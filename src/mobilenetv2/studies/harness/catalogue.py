@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Mapping
-from importlib.util import find_spec
 from types import MappingProxyType
 
 from mobilenetv2.errors import StudyError
@@ -10,7 +9,7 @@ from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.studies.study import Study
 
 ROOM = "mobilenetv2.studies"
-ORDER = (
+NAMES = (
     "information", "linear-bottleneck", "residual", "expansion", "width-and-size", "lineage",
     "article-versions", "memory", "ports",
 )  # fmt: skip
@@ -22,23 +21,18 @@ def module_of(name: str) -> str:
     return f"{ROOM}.{name.replace('-', '_')}"
 
 
-def names() -> list[str]:
-    """Return the names of all studies, without importing them."""
-    return [name for name in ORDER if find_spec(module_of(name)) is not None]
-
-
 def load(name: str) -> Study:
     """Return a study by its name.
 
     Raises:
         StudyError: there is no such study.
     """
-    if name not in names():
-        raise StudyError(f"study {name!r} is unknown; {suggestion(name, names())}")
+    if name not in NAMES:
+        raise StudyError(f"study {name!r} is unknown; {suggestion(name, NAMES)}")
     study: Study = importlib.import_module(module_of(name)).STUDY
     return study
 
 
 def load_all() -> Mapping[str, Study]:
     """Return all studies by their names."""
-    return MappingProxyType({name: load(name) for name in names()})
+    return MappingProxyType({name: load(name) for name in NAMES})
