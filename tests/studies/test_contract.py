@@ -1,4 +1,7 @@
-"""Every study, in its quick version: tables, findings with verdicts, and a picture."""
+"""Every study, in its quick version: tables, findings with verdicts, and a picture.
+
+Trainings are shorter than those of ``--quick``, which ``test_training.py`` runs.
+"""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ def finished(name: str, folder: Path) -> StudyResult:
     try:
         for package in (*catalogue.load(name).packages, "matplotlib"):
             require(package)
-        return study(name, folder, quick=True)
+        return study(name, folder, quick=True, photos=256, epochs=1)
     except (MissingExtra, ModuleNotFoundError, DataError) as error:
         pytest.skip(str(error))
     except CasesFailed as error:

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from mobilenetv2.errors import DataError
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.studies import training
+from mobilenetv2.studies.accuracy import LEARNED
 from mobilenetv2.studies.networks import BASE
 from mobilenetv2.studies.study import Options
 from mobilenetv2.studies.training import PACKAGES, QUICK, Plan, photos, recipe_for, train
@@ -92,6 +94,19 @@ def test_a_training_gives_the_same_numbers_and_each_seed_its_own(data: Path) -> 
     assert first["parameters"] == parameters(SPEC) and first["width"] == 0.1
     assert first["multiply_adds"] == multiply_adds(SPEC)
     assert 0 <= first["top1"] <= 1 and first["loss"] > 0
+
+
+@pytest.mark.slow
+def test_a_quick_training_is_better_than_a_guess(public_folder: Callable[[str], Path]) -> None:
+    """The narrowest network of ``linear-bottleneck``, on 500 photos: a guess has 10 +- 2.6%."""
+    for package in PACKAGES:
+        pytest.importorskip(package, reason=f"{package} is not installed (extra: torch)")
+    from mobilenetv2.training.threads import one_thread
+
+    options = Options(quick=True, data=public_folder("cifar10").parent)
+    with one_thread():
+        found = train(BASE.at(width=0.35), 0, options, PLAN)
+    assert found["top1"] > LEARNED
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ sizes, which is taken for each seed first: runs of the same seed are not indepen
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from mobilenetv2.errors import require
 from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
 from mobilenetv2.studies.statistics import LEVEL, Estimate, mean, paired
-from mobilenetv2.studies.study import Factor, Table
+from mobilenetv2.studies.study import Factor, Finding, Table
 from mobilenetv2.text import percent
 
 Factors = Mapping[str, Factor]
@@ -23,6 +24,8 @@ COLOURS = (BLUE, "#c2552d", "#3d8b57", "#8a5fb0", "#b58a1b", "#2a9d9d", GREY)
 MARKERS = "osD^vP*"
 """Marks of curves, which tell them apart without colour."""
 PERCENT = 100
+CHANCE, LEARNED = 0.1, 0.15
+"""Accuracy of a guess among ten classes, and the least one that says that a network has learned."""
 
 
 def by_seed(table: Table, cases: Sequence[Factors], measure: str = "top1") -> dict[int, float]:
@@ -43,6 +46,32 @@ def points(
         level: confidence level of the interval.
     """
     return paired(by_seed(table, first), by_seed(table, second), level).scaled(PERCENT)
+
+
+def if_learned(table: Table, findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings on accuracies, none of which is a verdict if no network has learned.
+
+    Networks that guess are alike, whatever their blocks are, so that equal accuracies of such
+    networks confirm nothing.
+
+    Args:
+        table: the table that the findings are from.
+        findings: the findings, each of which compares accuracies.
+    """
+    shares: dict[str, list[float]] = {}
+    for row in table:
+        if row.measure == "top1":
+            shares.setdefault(str(dict(row.case.factors)), []).append(row.value)
+    best = max(float(np.mean(values)) for values in shares.values())
+    if best >= LEARNED:
+        return [*findings]
+    guessing = (
+        f"No network has learned: the best accuracy is {percent(best)}, and a guess among ten "
+        f"classes has {percent(CHANCE)}."
+    )
+    return [
+        replace(one, verdict="cannot be told", found=f"{guessing} {one.found}") for one in findings
+    ]
 
 
 def crossed(factors: Factors, **levels: Sequence[Factor]) -> list[dict[str, Factor]]:

@@ -10,7 +10,16 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.count import multiply_adds, parameters
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.studies.accuracy import average, bars, crossed, millions, named, panels, points
+from mobilenetv2.studies.accuracy import (
+    average,
+    bars,
+    crossed,
+    if_learned,
+    millions,
+    named,
+    panels,
+    points,
+)
 from mobilenetv2.studies.networks import BASE, at_cost
 from mobilenetv2.studies.statistics import Direction, Estimate, exact
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
@@ -143,6 +152,7 @@ def judge(table: Table) -> Sequence[Finding]:
         for version, other, claim, direction, smallest in CLAIMS
         if {version, other} <= known
     ]
+    found = if_learned(table, found)
     return [*found, _parity(table), _whole("article-torch", 1.0), _whole("article-keras", ALPHA)]
 
 

@@ -17,6 +17,7 @@ from mobilenetv2.studies.accuracy import (
     by_seed,
     crossed,
     curve,
+    if_learned,
     in_percent,
     millions,
     numbers,
@@ -66,7 +67,7 @@ def measure(case: Case, options: Options) -> Outcome:
 
 def judge(table: Table) -> Sequence[Finding]:
     """Return whether rates of 5 to 10 are alike, and whether the best rate moves with the size."""
-    return [_flat(table), _better_than_none(table), _moves(table)]
+    return if_learned(table, [_flat(table), _better_than_none(table), _moves(table)])
 
 
 def cases(table: Table, rate: float) -> list[dict[str, Factor]]:

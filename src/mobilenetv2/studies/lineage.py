@@ -16,7 +16,16 @@ from mobilenetv2.spec.count import (
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.variants import with_classic_blocks
-from mobilenetv2.studies.accuracy import average, bars, by_seed, millions, named, panels, points
+from mobilenetv2.studies.accuracy import (
+    average,
+    bars,
+    by_seed,
+    if_learned,
+    millions,
+    named,
+    panels,
+    points,
+)
 from mobilenetv2.studies.latency import time_in_turns
 from mobilenetv2.studies.networks import BASE, SEPARABLE_STAGES, at_cost
 from mobilenetv2.studies.statistics import Estimate, exact, mean
@@ -93,9 +102,12 @@ def measure(case: Case, options: Options) -> Outcome:
 
 def judge(table: Table) -> Sequence[Finding]:
     """Return how the blocks compare in accuracy, cost, latency and memory."""
-    return [
+    trained = [
         _accuracy(table, "separable", "paper, section 6.1, figure 5"),
         _accuracy(table, "bottleneck", "the article; paper, section 3.3"),
+    ]
+    return [
+        *if_learned(table, trained),
         _cheaper(),
         _latency(table, "separable"),
         _latency(table, "bottleneck"),

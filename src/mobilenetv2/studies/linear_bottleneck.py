@@ -9,6 +9,7 @@ from mobilenetv2.studies.accuracy import (
     bars,
     crossed,
     curve,
+    if_learned,
     named,
     numbers,
     panels,
@@ -60,7 +61,7 @@ def judge(table: Table) -> Sequence[Finding]:
     """Return whether linear projections are better than ReLU6 and ReLU, and more so if narrow."""
     widths = numbers(table, "width")
     findings = [_better(table, "relu6", widths), _better(table, "relu", widths)]
-    return [*findings, _narrow(table, widths)] if len(widths) > 1 else findings
+    return if_learned(table, [*findings, *([_narrow(table, widths)] if len(widths) > 1 else [])])
 
 
 def _better(table: Table, activation: str, widths: Sequence[float]) -> Finding:

@@ -6,7 +6,7 @@ from pathlib import Path
 from mobilenetv2.spec.count import multiply_adds
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.variants import with_classic_blocks, with_wide_blocks
-from mobilenetv2.studies.accuracy import average, bars, millions, named, panels, points
+from mobilenetv2.studies.accuracy import average, bars, if_learned, millions, named, panels, points
 from mobilenetv2.studies.networks import BASE, at_cost
 from mobilenetv2.studies.statistics import Direction, Estimate
 from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Study, Table
@@ -74,10 +74,11 @@ def gain(table: Table, other: str) -> Estimate:
 
 def judge(table: Table) -> Sequence[Finding]:
     """Return how the paper's shortcuts compare with each other kind."""
-    return [
+    found = [
         gain(table, other).finding(claim, _sentence(table, other), direction, smallest)
         for other, claim, direction, smallest in CLAIMS
     ]
+    return if_learned(table, found)
 
 
 def _sentence(table: Table, other: str) -> str:

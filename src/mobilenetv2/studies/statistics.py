@@ -86,7 +86,8 @@ def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:
     found = _sample(values)
     count = len(found)
     centre = float(found.mean())
-    if count < 2 or np.ptp(found) == 0:
+    # Equal differences of accuracies may differ in their last bits.
+    if count < 2 or np.ptp(found) <= 1e-12 * np.abs(found).max():
         return Estimate(centre, (-math.inf, math.inf), count)
     return _estimate(centre, float(found.std(ddof=1)) / math.sqrt(count), count - 1, count, level)
 
