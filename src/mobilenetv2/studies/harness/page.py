@@ -32,7 +32,10 @@ MOST_ROWS = 40
 """Largest number of rows of the table of means; a longer one is in the CSV file only."""
 WITHDRAWN = "cannot be told"
 INDEX = "README.md"
-QUICK = "This is a quick version: it shows that the study works, and nothing about its claims."
+QUICK = (
+    "This is a quick version, with fewer cases, runs and photos than the text says: it shows that "
+    "the study works, and nothing about its claims."
+)
 
 
 def page_text(
@@ -126,7 +129,8 @@ def _means(table: Table) -> list[str]:
     if not groups or len(groups) > MOST_ROWS:
         return []
     factors = list(dict.fromkeys(name for key in groups for name, _ in key))
-    measures = list(dict.fromkeys(name for group in groups.values() for name in group))
+    named = dict.fromkeys(name for group in groups.values() for name in group)
+    measures = [name for name in named if name not in factors]  # a width may be both
     rows = [
         [*(str(dict(key).get(name, "")) for name in factors),
          *(_mean(group.get(name, [])) for name in measures)]
