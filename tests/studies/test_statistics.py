@@ -5,17 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from mobilenetv2.studies.statistics import (
-    Estimate,
-    bootstrap,
-    exact,
-    judge,
-    mean,
-    paired,
-    slope,
-    t_quantile,
-    unpaired,
-)  # fmt: skip
+from mobilenetv2.studies.statistics import Estimate, exact, judge, mean, paired, t_quantile
 from mobilenetv2.studies.study import Verdict
 
 REASON = "SciPy is not installed (extra: torch)"
@@ -53,18 +43,6 @@ def test_t_intervals_are_scipys() -> None:
     difference = paired(dict(enumerate(first)), dict(enumerate(second)))
     expected = stats.ttest_rel(first, second).confidence_interval()
     assert difference.interval == pytest.approx(tuple(expected), rel=1e-10)
-    line = slope(first, second)
-    fitted = stats.linregress(first, second)
-    reach = stats.t.ppf(0.975, 3) * fitted.stderr
-    assert line.value == pytest.approx(fitted.slope)
-    assert line.interval == pytest.approx((fitted.slope - reach, fitted.slope + reach), rel=1e-9)
-    # Welch's degrees of freedom are rounded down here, so that the interval is a little wider.
-    wide, exact_ = (
-        unpaired(first, second).interval,
-        stats.ttest_ind(first, second, equal_var=False).confidence_interval(),
-    )
-    assert wide[0] <= exact_.low <= exact_.high <= wide[1]
-    assert wide[1] - wide[0] < 1.1 * (exact_.high - exact_.low)
 
 
 def test_pairing_takes_the_seeds_that_both_have() -> None:
@@ -75,43 +53,12 @@ def test_pairing_takes_the_seeds_that_both_have() -> None:
 
 
 def test_a_sample_that_is_too_small_has_no_interval_and_no_verdict() -> None:
-    for found in (
-        mean([1.0]),
-        mean([2.0, 2.0, 2.0]),
-        unpaired([1.0, 2.0], [1.0]),
-        slope([0, 1], [0, 1]),
-    ):
+    # The last bits of equal differences may differ.
+    for found in (mean([1.0]), mean([2.0, 2.0, 2.0]), mean([0.3 - 0.2, 0.2 - 0.1, 0.1])):
         assert found.interval == (-math.inf, math.inf)
         assert judge(found.interval) == "cannot be told"
     with pytest.raises(ValueError, match="one or more numbers"):
         mean([])
-    with pytest.raises(ValueError, match="two or more places"):
-        slope([1, 1, 1], [1, 2, 3])
-
-
-def test_a_bootstrap_interval_is_that_of_scipy_and_the_same_every_time() -> None:
-    stats = pytest.importorskip("scipy.stats", reason=REASON)
-    random = np.random.default_rng(0)
-    first, second = random.exponential(2, 60), random.exponential(1, 40)
-
-    def difference(one: np.ndarray, other: np.ndarray) -> float:
-        return float(np.median(one) - np.median(other))
-
-    found = bootstrap(difference, first, second)
-    assert (
-        found
-        == bootstrap(difference, first, second)
-        != bootstrap(difference, first, second, seed=1)
-    )
-    expected = stats.bootstrap(
-        (first, second), difference, vectorized=False, method="percentile", rng=0,
-        n_resamples=10_000,
-    ).confidence_interval  # fmt: skip
-    width = expected.high - expected.low
-    assert found.interval == pytest.approx(tuple(expected), abs=0.05 * width)
-    assert found.n == 100 and found.value == difference(first, second)
-    with pytest.raises(ValueError, match="needs 8 values"):
-        bootstrap(difference, first, second[:5])
 
 
 @pytest.mark.parametrize(
@@ -180,19 +127,6 @@ def test_a_planted_effect_is_found() -> None:
     assert simulated(0.5, 3)["held"] > 0.7  # 3.5 deviations of a difference, with three seeds
     assert simulated(0.5, 5)["held"] > 0.99
     assert simulated(-0.5, 5)["did not hold"] > 0.99
-
-
-def test_bootstrap_and_welch_find_a_null_effect_seldom() -> None:
-    random = np.random.default_rng(0)
-    held = {"bootstrap": 0, "welch": 0}
-    for _ in range(300):
-        first, second = random.normal(0, 1, 20), random.normal(0, 2, 20)
-        by_bootstrap = bootstrap(
-            lambda one, other: float(one.mean() - other.mean()), first, second, repeats=200
-        )
-        held["bootstrap"] += judge(by_bootstrap.interval) == "held"
-        held["welch"] += judge(unpaired(first[:4], second[:4]).interval) == "held"
-    assert held["bootstrap"] / 300 <= 0.06 and held["welch"] / 300 <= 0.06
 
 
 def test_an_estimate_in_words_and_as_a_finding() -> None:

@@ -183,7 +183,8 @@ def torch_runner(layers: Layers, split: Factor) -> Callable[[NDArray], NDArray]:
     (top, bottom), (left, right) = layers.padding
 
     def run(x: NDArray) -> NDArray:
-        given, total = tensor(x[None]), None
+        given = tensor(x[None])
+        total: Any = None
         for expand, depthwise, project, part in steps:
             y = given[:, part]
             if expand:

@@ -2,11 +2,11 @@
 
 Runs with the same seed share their initial weights and the order of their photos, so that the
 difference of two cases is taken seed by seed (:func:`paired`). The mean of few runs has a t
-interval. A bootstrap interval, which is too narrow for few runs, is for many photos or points.
+interval; a bootstrap interval would be too narrow for so few.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -18,10 +18,6 @@ from mobilenetv2.studies.study import Finding, Verdict
 
 LEVEL = 0.95
 """Confidence level of every interval that a study reports."""
-REPEATS = 10_000
-"""Number of resamples of a bootstrap interval; its ends then vary by about 1% of its width."""
-FEWEST = 8
-"""Smallest sample of a bootstrap interval: below, it holds the true value far too seldom."""
 Direction = Literal["above", "below", "equal"]
 """Claim on an effect: it is above zero, below zero, or too small to be of interest."""
 
@@ -108,87 +104,6 @@ def paired(
     if not seeds:
         raise ValueError("the two cases have no seed in common")
     return mean([first[seed] - second[seed] for seed in seeds], level)
-
-
-def unpaired(first: ArrayLike, second: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Return the difference of the means of two independent samples, with Welch's t interval.
-
-    Welch's degrees of freedom are rounded down, which makes the interval a little wider.
-
-    Args:
-        first, second: numbers (n,) and (m,), at least two each for an interval.
-        level: confidence level.
-
-    Raises:
-        ValueError: a sample is empty.
-    """
-    samples = [_sample(first), _sample(second)]
-    centre = float(samples[0].mean() - samples[1].mean())
-    count = sum(map(len, samples))
-    if min(map(len, samples)) < 2:
-        return Estimate(centre, (-math.inf, math.inf), count)
-    parts = [float(one.var(ddof=1)) / len(one) for one in samples]
-    total = sum(parts)
-    below = sum(part**2 / (len(one) - 1) for part, one in zip(parts, samples, strict=True))
-    degrees = int(total**2 / below + 1e-9) if below else count - 2
-    return _estimate(centre, math.sqrt(total), degrees, count, level)
-
-
-def slope(x: ArrayLike, y: ArrayLike, level: float = LEVEL) -> Estimate:
-    """Return the slope of a least-squares line with its t interval.
-
-    Args:
-        x, y: numbers (n,) of n independent points, at least three for an interval.
-        level: confidence level.
-
-    Raises:
-        ValueError: the two differ in length, or ``x`` has fewer than two different values.
-    """
-    at, values = _sample(x), _sample(y)
-    if at.shape != values.shape or np.ptp(at) == 0:
-        raise ValueError("a slope needs as many values as points, at two or more places")
-    count = len(at)
-    spread = at - at.mean()
-    square = float(spread @ spread)
-    rise = float(spread @ values) / square
-    if count < 3:
-        return Estimate(rise, (-math.inf, math.inf), count)
-    rest = values - values.mean() - rise * spread
-    error = math.sqrt(float(rest @ rest) / (count - 2) / square)
-    return _estimate(rise, error, count - 2, count, level)
-
-
-def bootstrap(
-    statistic: Callable[..., float], *samples: ArrayLike, seed: int = 0, repeats: int = REPEATS,
-    level: float = LEVEL,
-) -> Estimate:  # fmt: skip
-    """Return a statistic of one or several samples with its percentile bootstrap interval.
-
-    Each sample is resampled by itself, with replacement. The same arguments give the same interval.
-
-    Args:
-        statistic: function of as many arrays as there are samples, such as the difference of two
-            medians.
-        samples: arrays (n, ...) of independent rows, at least :data:`FEWEST` each.
-        seed: seed of the resampling.
-        repeats: number of resamples.
-        level: confidence level.
-
-    Raises:
-        ValueError: a sample is too small; :func:`paired` and :func:`unpaired` take small ones.
-    """
-    arrays = [np.asarray(one) for one in samples]
-    if min(map(len, arrays)) < FEWEST:
-        raise ValueError(f"a bootstrap interval needs {FEWEST} values in each sample")
-    random = np.random.default_rng(seed)
-    drawn = [
-        statistic(*(one[random.integers(0, len(one), len(one))] for one in arrays))
-        for _ in range(repeats)
-    ]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(
-        float(statistic(*arrays)), (float(low), float(high)), sum(map(len, arrays))
-    )  # fmt: skip
 
 
 def judge(

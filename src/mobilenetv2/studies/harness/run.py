@@ -4,6 +4,7 @@ import shlex
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,8 @@ def run_study(
     """
     _check(options)
     for package in (*study.packages, "matplotlib"):
-        require(package)
+        if find_spec(package) is None:  # the processes of the cases import it
+            require(package)  # raises with the line that installs it
     grid = study.grid(options)
     cases = cases_of(study, grid, options)
     if len({case.key for case in cases}) < len(cases):
