@@ -215,3 +215,18 @@ def test_a_programs_own_stream_takes_every_line(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(kept, "cp1252"))
     say("caf\u00e9 \u6f22 \udce9")
     assert kept.getvalue().decode("ascii").split() == ["caf\\xe9", "\\u6f22", "\\xe9"]
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "said"),
+    [
+        (64, 170, 16.0, "64 of 170, 4/s, 26 s left"),
+        (3, 40, 90.0, "3 of 40, 30 s each, 18.5 minutes left"),
+        (1, 1000, 100.0, "1 of 1000, 100 s each, 27.8 hours left"),
+        (5, 5, 0.0, "5 of 5, 5000000000/s, 0 s left"),
+    ],
+)
+def test_slow_work_is_told_in_seconds_for_each_part(
+    done: int, total: int, seconds: float, said: str
+) -> None:
+    assert progress.describe("cases", done, total, seconds) == f"cases: {said}"

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from mobilenetv2.auditing.audit import audit as audit
     from mobilenetv2.benchmarking.benchmark import Benchmark as Benchmark
     from mobilenetv2.benchmarking.benchmark import benchmark as benchmark
+    from mobilenetv2.diagrams.diagram import Diagram as Diagram
+    from mobilenetv2.diagrams.diagram import diagram as diagram
     from mobilenetv2.evaluation.evaluation import Evaluation as Evaluation
     from mobilenetv2.evaluation.evaluation import evaluate as evaluate
     from mobilenetv2.evaluation.explanation import Explanation as Explanation
@@ -56,6 +58,8 @@ if TYPE_CHECKING:
     from mobilenetv2.spec.records import Labels as Labels
     from mobilenetv2.spec.records import ModelConfig as ModelConfig
     from mobilenetv2.spec.records import Preprocessing as Preprocessing
+    from mobilenetv2.studies.harness.results import StudyResult as StudyResult
+    from mobilenetv2.studies.harness.run import study as study
     from mobilenetv2.training.job import Run as Run
     from mobilenetv2.training.recipe import Recipe as Recipe
     from mobilenetv2.training.run import train as train
@@ -63,18 +67,20 @@ if TYPE_CHECKING:
     from mobilenetv2.weights import import_checkpoint as import_checkpoint
 
 __all__ = [
-    "Answer", "Audit", "Benchmark", "Classifier", "Description", "Evaluation", "Explanation",
-    "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec", "Numerics",
-    "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "Unreadable",
+    "Answer", "Audit", "Benchmark", "Classifier", "Description", "Diagram", "Evaluation",
+    "Explanation", "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec",
+    "Numerics", "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "StudyResult",
+    "Unreadable",
     "__version__",
-    "audit", "benchmark", "build", "convert", "create_model", "describe", "evaluate", "explain",
-    "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
-    "predict", "published", "quantize", "save", "train",
+    "audit", "benchmark", "build", "convert", "create_model", "describe", "diagram", "evaluate",
+    "explain", "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
+    "predict", "published", "quantize", "save", "study", "train",
 ]  # fmt: skip
 
 HOMES = {
     "auditing.audit": ("Audit", "audit"),
     "benchmarking.benchmark": ("Benchmark", "benchmark"),
+    "diagrams.diagram": ("Diagram", "diagram"),
     "evaluation.evaluation": ("Evaluation", "evaluate"),
     "evaluation.explanation": ("Explanation", "explain"),
     "evaluation.parity": ("Parity", "parity"),
@@ -96,6 +102,8 @@ HOMES = {
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
     "spec.published": ("published",),
     "spec.records": ("Labels", "ModelConfig", "Preprocessing"),
+    "studies.harness.results": ("StudyResult",),
+    "studies.harness.run": ("study",),
     "training.job": ("Run",),
     "training.recipe": ("Recipe",),
     "training.run": ("train",),

@@ -77,6 +77,10 @@ class RunError(MobileNetV2Error):
     """A run folder that already exists, does not exist, or cannot be resumed."""
 
 
+class StudyError(MobileNetV2Error):
+    """A study that is unknown, cannot be resumed, or has cases that failed."""
+
+
 class InUse(MobileNetV2Error):
     """A run folder or an output that another process is writing."""
 
@@ -84,21 +88,25 @@ class InUse(MobileNetV2Error):
 class Stopped(KeyboardInterrupt):
     """Ctrl-C (or SIGTERM) stopped a training run after a step; everything is saved.
 
-    It is a ``KeyboardInterrupt``, so that a loop which skips errors does not skip it.
+    It is a ``KeyboardInterrupt``, so that a loop which skips errors does not skip it. Ctrl-C stops
+    a study in the same way, whose finished cases are saved.
 
     Args:
-        folder: the run folder, which ``resume`` takes.
+        folder: the folder of the run or the study, which ``resume`` takes.
+        said: what was stopped and is saved, and what to give again.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = os.fspath(folder)
+    def __init__(
+        self, folder: str | os.PathLike[str],
+        said: str = "training was stopped and is saved; to continue, give the same data",
+    ) -> None:  # fmt: skip
+        self.folder, self._said = os.fspath(folder), said
         super().__init__(
-            "training was stopped and is saved; to continue, give the same data, "
-            f"{argument('output', self.folder)} and {argument('resume', True)}"
+            f"{said}, {argument('output', self.folder)} and {argument('resume', True)}"
         )
 
-    def __reduce__(self) -> tuple[type, tuple[str]]:
-        return type(self), (self.folder,)  # its text is not its argument
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:
+        return type(self), (self.folder, self._said)  # its text is not its argument
 
     def _render_traceback_(self) -> list[str]:
         """Return what a notebook shows: one line, for nothing went wrong."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
 
-from mobilenetv2.text import line
+from mobilenetv2.text import duration, line
 
 Item = TypeVar("Item")
 
@@ -126,7 +126,7 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
         progress.TextColumn("{task.description}", markup=False),
         progress.BarColumn(),
         progress.MofNCompleteColumn(),
-        progress.TextColumn("{task.fields[rate]}/s"),
+        progress.TextColumn("{task.fields[pace]}"),
         progress.TimeRemainingColumn(),
     )
     # transient: the bar disappears before the summary line that follows it.
@@ -135,13 +135,12 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
     with progress.Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=not piped
     ) as bar:
-        task = bar.add_task(label, total=total, rate="-")
+        task = bar.add_task(label, total=total, pace="-")
         start, done = time.monotonic(), 0
         for item in items:
             yield item
             done = min(done + weight, total)
-            rate = done / max(time.monotonic() - start, 1e-9)
-            bar.update(task, completed=done, rate=f"{rate:.0f}")
+            bar.update(task, completed=done, pace=pace(done, time.monotonic() - start))
 
 
 def _lines(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator[Item]:
@@ -158,6 +157,13 @@ def _lines(items: Iterable[Item], label: str, total: int, weight: int) -> Iterat
 
 def describe(label: str, done: int, total: int, seconds: float) -> str:
     """Return 'epoch 1/2: 64 of 170, 4/s, 26 s left'."""
-    rate = done / max(seconds, 1e-9)
-    left = (total - done) / max(rate, 1e-9)
-    return f"{label}: {done} of {total}, {rate:.0f}/s, {left:.0f} s left"
+    left = (total - done) * seconds / max(done, 1e-9)
+    time_left = f"{left:.0f} s" if left < 90 else duration(left)
+    return f"{label}: {done} of {total}, {pace(done, seconds)}, {time_left} left"
+
+
+def pace(done: int, seconds: float) -> str:
+    """Return '4/s', or '12 s each' for fewer than one unit of work a second."""
+    if not 0 < done < seconds:
+        return f"{done / max(seconds, 1e-9):.0f}/s"
+    return f"{seconds / done:.0f} s each"

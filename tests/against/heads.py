@@ -4,6 +4,7 @@ from short import short
 
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
 from mobilenetv2.spec.published import published
+from mobilenetv2.spec.variants import with_wide_blocks
 
 HEADS: dict[str, tuple[int, ClassifierSpec]] = {
     "hidden 100 without bias": (3, ClassifierSpec(hidden=(HiddenSpec(100, "relu"),), bias=False)),
@@ -23,8 +24,13 @@ def with_head(name: str, size: int | tuple[int, int] = (64, 48), width: float = 
     return short(spec)
 
 
+_SHORT = short(NetworkSpec(width=0.25, size=(64, 64), classes=5))
 BLOCKS = {
-    kind: published(kind, width=0.25, size=64, classes=5)
-    for kind in ("mobilenet-v1", "resnet-bottleneck")
+    **{
+        kind: published(kind, width=0.25, size=64, classes=5)
+        for kind in ("mobilenet-v1", "resnet-bottleneck")
+    },
+    "wide": with_wide_blocks(_SHORT),
+    "relu projections": _SHORT.replace(projection="relu"),
 }
 """Networks of other blocks than MobileNetV2's."""

@@ -270,6 +270,8 @@ def test_the_way_out_is_one() -> None:
     with pytest.raises(DialectError) as caught:
         express_in(ModelConfig.default(published("mobilenet-v1")), "timm")
     assert "onnx" not in str(caught.value)
+    with pytest.raises(DialectError, match=r"differs in projection$"):
+        express_in(ModelConfig.default(published("torchvision", projection="relu")), "timm")
     with pytest.raises(DialectError, match=r"dialect='onnx' takes any MobileNetV2"):
         express_in(ModelConfig.default(published("small")), "timm")
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.cli.main import main
+from mobilenetv2.diagrams.diagram import diagram
 from mobilenetv2.model.card import kind
+from mobilenetv2.networks.description import describe
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED
 
@@ -130,3 +132,30 @@ def test_the_model_is_the_first_word_or_the_option(capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit):
         main(["describe", "small", "--spec", "keras"])
     assert "not allowed" in capsys.readouterr().err
+
+
+def test_a_diagram_is_written_beside_the_description(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "network.svg"
+    words = ["describe", "keras", "--size", "96", "--diagram", str(file), "--json"]
+    assert main(words) == 0
+    out, err = capsys.readouterr()
+    assert file.read_text("utf-8") == str(diagram("keras", size=96))
+    assert err == f"wrote {file}\n"
+    assert json.loads(out) == describe("keras", size=96).to_dict()
+    assert main([*words, "--block", "blocks.4"]) == 0
+    assert file.read_text("utf-8") == str(diagram("keras", size=96, block=4))
+
+
+def test_a_block_that_there_is_not_and_one_without_a_diagram(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "block.svg"
+    for options, message in (
+        (["--diagram", str(file), "--block", "17"], "--block 17: the network has no such block"),
+        (["--block", "3"], "--block chooses what --diagram FILE draws; give both"),
+    ):
+        assert main(["describe", *options]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and message in err and not file.exists()

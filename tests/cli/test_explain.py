@@ -241,3 +241,20 @@ def test_a_name_that_is_no_text_is_escaped(
     assert row["picture"] == r"\xff-explained.png" and Path(unescaped(row["picture"])).is_file()
     assert main(words) == 0
     assert r"\xff.png" in capfdbinary.readouterr().out.decode("utf-8")
+
+
+def test_layers_are_drawn_and_named_in_the_json(
+    model: Path, photo: Path, tmp_path: Path, capsys: Output, refused: Callable[..., str]
+) -> None:
+    assert main(["explain", str(photo), "--model", str(model), "--layers", "--json"]) == 0
+    [row] = rows(capsys)
+    assert row["picture"] == "00-layers.png" and Path("00-layers.png").is_file()
+    assert [one["name"] for one in row["layers"]][:2] == ["stem", "stage 1"]
+    assert len(row["explanations"]) == 3
+    out = tmp_path / "m.onnx"
+    assert main(["export", str(model), str(out)]) == 0
+    capsys.readouterr()
+    assert "an exported file does not give the maps of its stages" in refused(
+        "explain", photo, "--model", out, "--layers", "--output", "x.png"
+    )
+    assert not Path("x.png").exists()

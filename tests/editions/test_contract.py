@@ -16,6 +16,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from heads import BLOCKS
 from numpy.typing import NDArray
 from PIL import Image
 from short import short
@@ -28,7 +29,6 @@ from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.names import intermediate_names, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, Numerics
-from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Origin
 
 SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.3)
@@ -226,11 +226,11 @@ def test_an_impossible_option_is_refused(
         edition.build(SHALLOW, **options)
 
 
-@pytest.mark.parametrize("kind", ["mobilenet-v1", "resnet-bottleneck"])
+@pytest.mark.parametrize("kind", ["mobilenet-v1", "resnet-bottleneck", "wide"])
 def test_blocks_that_it_does_not_have_are_refused_with_the_edition_that_does(
     name: str, edition: Any, kind: str
 ) -> None:
-    spec = published(kind, width=0.25, classes=3, size=64)
+    spec = BLOCKS[kind]
     if name in ("torch", "numpy"):
         assert edition.build(spec).config.spec == spec
         return

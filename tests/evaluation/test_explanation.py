@@ -18,6 +18,7 @@ from mobilenetv2.evaluation.explanation import (
     plan_drawings,
 )
 from mobilenetv2.evaluation.gradcam import class_weights, heat, overlay, whereabouts
+from mobilenetv2.evaluation.stage_maps import draw_stage_maps, load_stage_maps
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.display import enlarge_picture
 from mobilenetv2.images.preprocess import preprocess
@@ -77,6 +78,22 @@ def test_a_list_in_a_file_and_a_photo_that_had_to_be_interpreted(
     first, second, third = several
     assert [one.error is None for one in (first, second, third)] == [True, True, False]
     assert f"({tmp_path}/deep.png, 12 of 16 bits)" in capsys.readouterr().err
+
+
+def test_with_layers_the_maps_of_the_stages_are_drawn(
+    model: Path, photo: Path, tmp_path: Path
+) -> None:
+    plain = explain(photo, model)
+    found = explain(photo, model, layers=True, output=tmp_path / "out/")
+    assert found.written == tmp_path / "out" / "00-layers.png"
+    assert found.written.read_bytes() == found._repr_png_() != plain._repr_png_()
+    expected = load_stage_maps(model)(found.picture)
+    assert [one.to_dict() for one in found.layers] == [one.to_dict() for one in expected]
+    assert found._repr_png_() == draw_stage_maps(found.picture, "00.png", expected)
+    assert plain.layers == () and "layers" not in plain.to_dict()
+    record = found.to_dict()
+    assert record.pop("layers") == [one.to_dict() for one in expected]
+    assert record == plain.to_dict() | {"picture": str(found.written)}
 
 
 def test_several_photos_a_bad_one_among_them(model: Path, photo: Path, tmp_path: Path) -> None:

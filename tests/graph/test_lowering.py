@@ -16,6 +16,7 @@ from mobilenetv2.spec.records import ModelConfig
 SPECS = {
     "same, odd": NetworkSpec(width=0.1, size=(65, 48), classes=5, numerics=Numerics("same", 1e-3)),
     "projection shortcuts": published("article-keras", width=0.1, size=64, classes=5),
+    "relu6 projections": NetworkSpec(width=0.1, size=(64, 64), classes=5, projection="relu6"),
     "small, grey": published("small", width=0.1, classes=4, input_channels=1),
 }
 

@@ -35,6 +35,7 @@ ODD = {
         classes=2, classifier=ClassifierSpec(hidden=(HiddenSpec(1),), outputs="logit")
     ),
     "projection": small(shortcut="projection"),
+    "relu6 projections": small(projection="relu6", shortcut="projection"),
     "bottleneck": small(
         shortcut="projection", numerics=Numerics(activation="relu"),
         stages=(StageSpec(4, 8, 2, 1, "bottleneck"),),

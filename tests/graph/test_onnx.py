@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from heads import BLOCKS
 
 from mobilenetv2.checkpoints.importer import ImportOptions, read_checkpoint
 from mobilenetv2.editions import numpy as plain
@@ -122,6 +123,17 @@ def test_arrays_that_do_not_fit_are_refused() -> None:
     spec = SPECS["small"]
     with pytest.raises(WeightsError, match="the tensors do not fit"):
         write_onnx(lower(config_of(spec), random_arrays(spec.replace(width=0.5))))
+
+
+@pytest.mark.parametrize("name", ["wide", "relu projections"])
+def test_what_is_added_after_an_activation_is_no_foreign_network_to_import(
+    name: str, tmp_path: Path
+) -> None:
+    """Such files are run as they are; tests/runtime does."""
+    config, path = ModelConfig.default(BLOCKS[name]), tmp_path / "net.onnx"
+    path.write_bytes(write_onnx(lower(config, random_arrays(config.spec))))
+    with pytest.raises(DialectError, match=r"net\.onnx: .*an addition after an activation"):
+        read_checkpoint(path)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ HEAD = ClassifierSpec("max", (HiddenSpec(7), HiddenSpec(6, "none", bias=False)),
 SPECS = {
     "symmetric, odd": NetworkSpec(size=(65, 48), **TINY),
     "same, odd": NetworkSpec(size=(65, 48), numerics=Numerics("same", 1e-3), **TINY),
+    "relu6 projections": NetworkSpec(size=(48, 33), projection="relu6", **TINY),
     "another head": NetworkSpec(size=(40, 33), classifier=HEAD, **TINY),
     "relu, grey": published(
         "small", input_channels=1, numerics=Numerics(activation="relu"), shortcut="none", **TINY

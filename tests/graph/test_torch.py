@@ -24,6 +24,7 @@ SPECS = {
     "same, odd": NetworkSpec(size=(65, 48), numerics=Numerics("same", 1e-3), **TINY),
     "same, odd columns": NetworkSpec(size=(48, 65), numerics=Numerics("same", 1e-3), **TINY),
     "grey": NetworkSpec(size=(40, 33), input_channels=1, **TINY),
+    "relu6 projections": NetworkSpec(size=(40, 33), projection="relu6", **TINY),
     "no shortcut": NetworkSpec(size=(40, 33), shortcut="none", **TINY),
     "article": published("article-torch", size=64, **TINY),
     "small": published("small", **TINY),

@@ -26,6 +26,7 @@ from mobilenetv2.images.display import (
     legible,
     png,
     sheet,
+    sheet_of_rows,
     wrapped,
 )
 
@@ -177,3 +178,15 @@ def test_pictures_of_any_shape(shape: tuple[int, int]) -> None:
     tile = Tile(np.full((*shape, 3), 9, np.uint8), "x" * 400, "日本語" * 90)
     found = opened(sheet([tile, tile]))
     assert (found == 9).all(2).sum() >= 2 * shape[0] * shape[1]
+
+
+def test_a_sheet_is_rows_of_four() -> None:
+    tiles = [Tile(smooth(40, 60) // (1 + index), f"tile {index}") for index in range(6)]
+    assert sheet(tiles) == sheet_of_rows([tiles[:4], tiles[4:]])
+    with Image.open(io.BytesIO(sheet_of_rows([tiles[:1], tiles]))) as image:
+        drawn = np.asarray(image)
+    assert drawn.shape[1] == 2 * MARGIN + 6 * 180 + 5 * GAP
+    below = MARGIN + 40 + UNDER + round(TITLE * 1.3) + GAP
+    for index, tile in enumerate(tiles):
+        left = MARGIN + index * (180 + GAP)
+        np.testing.assert_array_equal(drawn[below : below + 40, left : left + 60], tile.picture)

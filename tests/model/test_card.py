@@ -57,6 +57,12 @@ def test_the_network_is_described_with_its_exact_costs() -> None:
             NetworkSpec(stages=(StageSpec(1, 16, 1, 1, "separable"), StageSpec(6, 24, 1, 2))),
             "A network of separable and inverted blocks",
         ),
+        (NetworkSpec(projection="relu6"), "A MobileNetV2 with ReLU6 after its projections"),
+        (published("mobilenet-v1", projection="relu"), "A MobileNetV1"),
+        (
+            NetworkSpec(stages=(StageSpec(6, 16, 1, 2, "wide"),), projection="relu"),
+            "A MobileNetV2 with shortcuts between expansions and ReLU after its projections",
+        ),
     ],
 )
 def test_the_network_is_called_by_its_blocks(spec: NetworkSpec, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import Folded, fold
 from mobilenetv2.quantization.calibration import Observation, observe
 from mobilenetv2.quantization.equalisation import MARGIN, Stream, equalise, scaled, streams
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -74,6 +75,26 @@ def test_the_function_on_the_calibration_pictures_stays(name: str, per_channel: 
     for key, (weight, bias) in before.items():  # the arguments stay
         np.testing.assert_array_equal(weight, folded[key][0])
         np.testing.assert_array_equal(bias, folded[key][1])
+
+
+ADDED = NetworkSpec(
+    size=(32, 32), classes=5, head_channels=24, divisor=1,
+    stages=(StageSpec(1, 16, 1, 1), StageSpec(1, 16, 1, 1, "wide"), StageSpec(6, 16, 1, 2)),
+)  # fmt: skip
+"""A wide block behind a linear projection: a ReLU6's output is added to a linear tensor."""
+
+
+@pytest.mark.parametrize("projection", ["linear", "relu", "relu6"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_a_relu6_bounds_what_its_output_is_added_to(projection: Any, per_channel: bool) -> None:
+    spec = ADDED.replace(projection=projection)
+    config, folded = ModelConfig.default(spec), uneven(spec)
+    graph = lower_folded(config, folded)
+    tied = next(one for one in streams(graph) if "blocks.1.depthwise" in one.tensors)
+    assert "blocks.0.project" in tied.tensors and tied.bounded
+    seen = observe(graph, pictures(spec))
+    changed, factors = equalise(graph, folded, seen, per_channel)
+    same_function(config, seen, changed, factors, pictures(spec))
 
 
 def test_channels_that_reach_six_stay_and_others_keep_the_margin() -> None:

@@ -1,5 +1,7 @@
 """Specs resolved to convolutions and blocks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.blocks import padding, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics, StageSpec
-from mobilenetv2.spec.published import small
+from mobilenetv2.spec.published import KERAS, published, small
 
 SIDES = st.integers(32, 300)
 
@@ -34,6 +36,48 @@ def test_projection_shortcuts_stand_at_every_stride_1_block() -> None:
             shape = (block.out_channels, block.in_channels, 1, 1)
             assert block.shortcut.weight_shape == shape
             assert block.shortcut.linear
+
+
+@pytest.mark.parametrize("projection", ["relu", "relu6"])
+def test_an_activation_after_the_projections_is_no_other_layers(projection: Any) -> None:
+    spec = NetworkSpec(projection=projection, shortcut="projection", numerics=KERAS)
+    for convolution in resolve(spec).convolutions:
+        expected = {"project": projection, "shortcut": None}.get(convolution.role, "relu6")
+        assert convolution.activation == expected
+    assert {c.activation for c in resolve(published("mobilenet-v1")).convolutions} == {"relu6"}
+    classic = resolve(published("resnet-bottleneck", projection=projection))
+    assert all(block.steps[-1].linear for block in classic.blocks)
+
+
+def test_a_wide_block_lies_between_expanded_tensors() -> None:
+    spec = NetworkSpec(size=(64, 64), stages=(StageSpec(6, 16, 2, 2, "wide"),))
+    first, second = resolve(spec).blocks
+    sides = [
+        [(step.role, step.in_channels, step.out_channels, step.stride) for step in block.steps]
+        for block in (first, second)
+    ]
+    assert sides == [
+        [("project", 32, 16, 1), ("expand", 16, 96, 1), ("depthwise", 96, 96, 2)],
+        [("project", 96, 16, 1), ("expand", 16, 96, 1), ("depthwise", 96, 96, 1)],
+    ]
+    assert [step.linear for step in second.steps] == [True, False, False]
+    assert (first.residual, second.residual, second.shortcut) == (False, True, None)
+    assert (second.in_channels, second.inner_channels, second.out_channels) == (96, 96, 96)
+    assert resolve(spec).head is not None
+    assert resolve(spec).head.in_channels == 96  # type: ignore[union-attr]
+    assert not any(block.residual for block in resolve(spec.replace(shortcut="none")).blocks)
+    projected = resolve(spec.replace(shortcut="projection")).blocks
+    assert [block.shortcut is not None for block in projected] == [False, True]
+
+
+def test_a_wide_block_without_expansion_has_two_convolutions() -> None:
+    spec = NetworkSpec(stages=(StageSpec(1, 32, 2, 1, "wide"),))
+    blocks = resolve(spec).blocks
+    assert [[step.role for step in block.steps] for block in blocks] == [
+        ["project", "depthwise"]
+    ] * 2
+    assert [block.residual for block in blocks] == [True, True]  # the stem has 32 channels, too
+    assert all(block.expand for block in resolve(spec.replace(expand="always")).blocks)
 
 
 def test_no_shortcuts_where_none_are_wanted() -> None:

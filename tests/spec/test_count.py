@@ -76,6 +76,39 @@ def test_a_block_without_an_expansion_holds_its_input_once() -> None:
     assert count.peak_memory(always, 1) == (32 + 8 + 2 * 32) * 16 * 16
 
 
+WIDE = NetworkSpec(
+    size=(32, 32), stages=(StageSpec(4, 8, 2, 2, "wide"),), stem_channels=16, head_channels=24,
+    classes=5,
+)  # fmt: skip
+"""16 x 16 pixels behind the stem, 8 x 8 behind the first block."""
+
+
+def test_the_costs_of_wide_blocks_by_hand() -> None:
+    stem = 27 * 16 * 256
+    first = 16 * 8 * 256 + 8 * 32 * 256 + 9 * 32 * 64
+    second = 32 * 8 * 64 + 8 * 32 * 64 + 9 * 32 * 64
+    assert count.multiply_adds(WIDE) == stem + first + second + 32 * 24 * 64 + 24 * 5
+    kernels = 27 * 16 + (16 * 8 + 8 * 32 + 9 * 32) + (32 * 8 + 8 * 32 + 9 * 32) + 32 * 24
+    norms = 2 * (16 + 2 * (8 + 32 + 32) + 24)
+    assert count.parameters(WIDE) == kernels + norms + 24 * 5 + 5
+    assert count.receptive_field(WIDE) == 3 + 2 * 2 + 2 * 4
+
+
+def test_the_memory_of_wide_blocks_by_hand() -> None:
+    first = 16 * 256 + 2 * 32 * 256 + 32 * 64  # input, tensor inside twice, output
+    second = 32 * 64 + 2 * 32 * 64 + 32 * 64
+    assert count.expanded_memory(WIDE, 1) == first + second
+    assert count.bottleneck_memory(WIDE, 1) == 32 * 64
+    # The first block projects, and then holds the narrow tensor, a slice and the output.
+    assert count.peak_memory(WIDE, 1) == 8 * 256 + max(16 * 256, 32 * 256 // 4 + 32 * 64)
+    assert count.peak_memory(WIDE, 1, split=1) == 8 * 256 + 32 * 256 + 32 * 64
+    # The second holds its input, too, until it is added.
+    alone = WIDE.replace(stages=(StageSpec(4, 4, 2, 1, "wide"),), divisor=1)
+    assert count.peak_memory(alone, 1, split=16) == (4 + 16 + 1 + 16) * 256
+    bare = alone.replace(stages=(StageSpec(1, 16, 1, 1, "wide"),), shortcut="none")
+    assert count.peak_memory(bare, 1) == (16 + 16) * 256
+
+
 def test_splitting_more_never_needs_more_memory() -> None:
     peaks = [count.peak_memory(NetworkSpec(), split=split) for split in (1, 2, 3, 6, 12, 10**6)]
     assert peaks == sorted(peaks, reverse=True)

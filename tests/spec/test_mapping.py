@@ -9,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mobilenetv2.errors import RecipeError, SpecError
-from mobilenetv2.spec.mapping import from_mapping, short_repr, suggestion, to_mapping
+from mobilenetv2.spec.mapping import (
+    STORED_IF_SET,
+    from_mapping,
+    short_repr,
+    suggestion,
+    to_mapping,
+)
 from mobilenetv2.spec.network import NetworkSpec
 
 
@@ -37,6 +43,22 @@ def test_one_number_is_a_pair_of_it() -> None:
 def test_a_record_comes_back_equal() -> None:
     record = Outer("x", 2.0, "b", (1, 2), (Inner(3), Inner(4)), Inner(5), {"k": 1.0}, True)
     assert from_mapping(Outer, to_mapping(record), "here") == record
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int = 1
+    new: str = field(default="plain", metadata=STORED_IF_SET)
+
+
+def test_a_field_that_is_stored_if_it_is_set_leaves_older_files_as_they_are() -> None:
+    assert to_mapping(Grown(2)) == {"old": 2}
+    assert from_mapping(Grown, {"old": 2}, "here") == Grown(2)
+    assert to_mapping(Grown(2, "other")) == {"old": 2, "new": "other"}
+    assert from_mapping(Grown, {"old": 2, "new": "other"}, "here") == Grown(2, "other")
+    assert from_mapping(Grown, {"new": "plain"}, "here") == Grown()
+    with pytest.raises(SpecError, match="new: expected a text, found 1"):
+        from_mapping(Grown, {"new": 1}, "here")
 
 
 def test_whole_numbers_serve_as_numbers_and_absent_keys_keep_their_defaults() -> None:

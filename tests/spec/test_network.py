@@ -25,6 +25,7 @@ STAGES = st.lists(
         channels=st.integers(1, 320),
         repeats=st.integers(1, 4),
         stride=st.sampled_from([1, 2]),
+        kind=st.sampled_from(["inverted", "bottleneck", "wide"]),
     ),
     min_size=1,
     max_size=5,
@@ -39,6 +40,7 @@ SPECS = st.builds(
     rounding=st.sampled_from(["nearest", "up", "truncate-nearest", "round-nearest", "truncate"]),
     shortcut=st.sampled_from(["identity", "projection", "none"]),
     expand=st.sampled_from(["when-needed", "always"]),
+    projection=st.sampled_from(["linear", "relu", "relu6"]),
     conv_bias=st.booleans(),
     dropout=st.floats(0, 0.9),
     background=st.sampled_from([None, "first", "last"]),
@@ -50,6 +52,14 @@ SPECS = st.builds(
 @given(SPECS)
 def test_a_spec_survives_json(spec: NetworkSpec) -> None:
     assert NetworkSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+def test_linear_projections_are_not_stored_and_read_from_configs_without_the_key() -> None:
+    stored = NetworkSpec().to_dict()
+    assert "projection" not in stored
+    assert NetworkSpec.from_dict(stored).projection == "linear"
+    assert NetworkSpec(projection="relu").to_dict()["projection"] == "relu"
+    assert NetworkSpec(projection="linear") == NetworkSpec()
 
 
 @pytest.mark.parametrize(
@@ -72,6 +82,7 @@ def test_a_spec_survives_json(spec: NetworkSpec) -> None:
         ({"rounding": "down"}, "rounding: expected one of 'nearest'"),
         ({"shortcut": "add"}, "shortcut: .* found 'add'"),
         ({"expand": "never"}, "expand: .* found 'never'"),
+        ({"projection": "none"}, "projection: expected one of 'linear', 'relu', 'relu6'"),
         ({"background": "middle"}, "background: .* found 'middle'"),
         ({"dropout": 1.0}, "dropout 1.0 must be at least 0 and below 1"),
         ({"classes": 1, "background": "first"}, "classes must be at least 2"),

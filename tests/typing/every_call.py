@@ -34,6 +34,9 @@ def networks() -> None:
     assert_type(described, mn.Description)
     assert_type(described.parameters, int)
     assert_type(described.to_dict(), dict[str, object])
+    drawn = mn.diagram(net, block=3, file="block.svg")
+    assert_type(drawn, mn.Diagram)
+    assert_type(drawn.svg, str)
 
 
 def files() -> None:
@@ -83,3 +86,12 @@ def artifacts() -> None:
         assert_type(outcome.path, Path)
     mn.quantize("runs/shoes/best", "int8/", data="photos/")
     assert_type(mn.benchmark("runs/shoes/best"), mn.Benchmark)
+
+
+def studies() -> None:
+    """Experiments."""
+    found = mn.study("memory", "studies/memory", quick=True, seeds=2)
+    assert_type(found, mn.StudyResult)
+    for finding in found.findings:
+        assert_type(finding.interval, tuple[float, float])
+    assert_type(found.table.where(width=0.5).by_seed("top1"), dict[int, float])

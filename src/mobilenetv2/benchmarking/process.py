@@ -38,26 +38,32 @@ class Process:
         name: name for error messages.
         log: file for the child's stderr.
         threads: number of threads that its libraries may use.
+        module: the module that is the child's end.
     """
 
-    def __init__(self, name: str, log: Path, threads: int) -> None:
+    def __init__(self, name: str, log: Path, threads: int, module: str = MODULE) -> None:
         self.name, self.log = name, log
         environment = {**os.environ, **QUIET, **{key: str(threads) for key in THREADS}}
         with log.open("wb") as errors:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", MODULE], env=environment, text=True, encoding="utf-8",
+                [sys.executable, "-m", module], env=environment, text=True, encoding="utf-8",
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._listen, args=(self._child.stdout,), daemon=True).start()
 
     def _listen(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._lines.put(line)
+        with contextlib.suppress(ValueError, OSError):  # closed here, before its end was read
+            for line in stream:
+                self._lines.put(line)
         self._lines.put(None)
 
-    def ask(self, request: Request, longest: float = LONGEST) -> Request:
+    def ask(self, request: Request, longest: float | None = LONGEST) -> Request:
         """Send a request and return its answer.
+
+        Args:
+            request: plain values for JSON.
+            longest: seconds to wait for the answer; None for any time.
 
         Raises:
             ArtifactError: the request failed (the message is the child's), the child ended, or it

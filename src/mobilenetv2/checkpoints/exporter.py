@@ -53,8 +53,9 @@ def express_in(
         return Written((), config, ())  # it says and computes any network
     theirs = dialect.express(spec)
     if theirs is None:
-        inverted = {stage.kind for stage in spec.stages} == {"inverted"}
-        way_out = f". {argument('dialect', 'onnx')} takes any MobileNetV2" if inverted else ""
+        # The others can be written as ONNX, too, but not imported again.
+        ours = {stage.kind for stage in spec.stages} == {"inverted"} and spec.projection == "linear"
+        way_out = f". {argument('dialect', 'onnx')} takes any MobileNetV2" if ours else ""
         raise DialectError(
             f"{name} has no such network: it differs in {dialect.unlike(spec)}{way_out}"
         )

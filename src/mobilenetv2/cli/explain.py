@@ -1,4 +1,4 @@
-"""Verb ``explain``: draw heat maps of the evidence for classes on photos."""
+"""Verb ``explain``: draw heat maps of the evidence for classes on photos, or feature maps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ EXAMPLES = """\
   mobilenetv2 explain cat.jpg --model imagenet
   mobilenetv2 explain holiday/ --model runs/photos/best --output holiday-explained
   mobilenetv2 explain cat.jpg --model imagenet --class lynx --output lynx.png
+  mobilenetv2 explain cat.jpg --model imagenet --layers --output layers.png
 """
 
 
@@ -31,8 +32,12 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--output", metavar="FILE|DIR",
         help="a .png file, or a folder for several photos (default: NAME-explained.png in the "
-        "current folder)",
+        "current folder; with --layers, NAME-layers.png)",
     )  # fmt: skip
+    parser.add_flag(
+        "--layers",
+        "draw the feature maps at the end of each stage instead, of the channels that vary most",
+    )
     parser.add_flag("--overwrite", "replace existing files")
     parser.add_shared("--runtime", "--threads", "--json")
 
@@ -47,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     made = explanations(
         arguments.images, arguments.model, classes=arguments.classes, top=arguments.top,
         runtime=arguments.runtime, threads=arguments.threads, output=arguments.output or ".",
-        overwrite=arguments.overwrite, progress=True,
+        overwrite=arguments.overwrite, layers=arguments.layers, progress=True,
     )  # fmt: skip
     announce()
     rows, failed, blind = [], 0, False

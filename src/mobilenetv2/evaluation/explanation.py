@@ -1,7 +1,7 @@
 """Explanations of answers: the parts of a photo that support a class (Grad-CAM), with drawings."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
@@ -22,6 +22,7 @@ from mobilenetv2.evaluation.gradcam import (
     whereabouts,
 )
 from mobilenetv2.evaluation.matching import match
+from mobilenetv2.evaluation.stage_maps import StageMaps, draw_stage_maps, load_stage_maps
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.display import Legend, Tile, enlarge_picture, legible, sheet
@@ -41,8 +42,8 @@ TOP = 3
 """Default number of classes to explain."""
 SIDE = 288
 """Longer side of a drawn image in pixels."""
-ENDING = "-explained"
-"""Suffix of the names of drawings in a folder."""
+ENDING, LAYERS_ENDING = "-explained", "-layers"
+"""Suffixes of the names of drawings in a folder: heat maps, and maps of the stages."""
 PNG = ".png"
 TEXT = "Coloured parts support the class, grey parts do not. Each image has its own colour scale."
 """Legend of a drawing."""
@@ -92,6 +93,8 @@ class Explanation:
     """Input of the network before normalisation, uint8 (height, width, channels)."""
     written: Path | None = None
     """Path of the drawing; None without ``output``."""
+    layers: tuple[StageMaps, ...] = ()
+    """Strongest channels of each stage's output; only with ``layers=True``."""
 
     @property
     def photo(self) -> Path | None:
@@ -122,7 +125,7 @@ class Explanation:
         return self.answer.top(count)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write a PNG file with the photo and the heat map of each class.
+        """Write a PNG file with the photo and the heat map of each class, or with the layers.
 
         Raises:
             OSError: the file cannot be written.
@@ -131,11 +134,14 @@ class Explanation:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON, as ``mobilenetv2 explain --json`` prints them."""
-        return {
+        found: dict[str, object] = {
             "image": None if self.photo is None else escaped(self.photo),
             "picture": None if self.written is None else escaped(self.written),
             "explanations": [one.to_dict() for one in self.evidence],
         }
+        if self.layers:
+            found["layers"] = [one.to_dict() for one in self.layers]
+        return found
 
     def __repr__(self) -> str:
         name = "" if self.photo is None else f"{escaped(self.photo)}: "
@@ -144,8 +150,10 @@ class Explanation:
 
     def _repr_png_(self) -> bytes:
         height, width = self.picture.shape[:2]
-        large = enlarge_picture(self.picture, SIDE)
         name = escaped(self.photo.name) if self.photo else "photo"
+        if self.layers:
+            return draw_stage_maps(self.picture, name, self.layers)
+        large = enlarge_picture(self.picture, SIDE)
         tiles = [Tile(large, name, f"as the network sees it, {height} x {width}")]
         for one in self.evidence:
             detail = percent(one.probability)
@@ -165,7 +173,7 @@ Several = list[Any] | tuple[Any, ...] | Iterator[Any]
 def explain(
     photos: Photo, model: AnyModel = EMBEDDED, *, classes: Classes = (),
     top: int = TOP, runtime: str | None = None, threads: int | None = None,
-    output: str | PathLike[str] | None = None, overwrite: bool = False,
+    output: str | PathLike[str] | None = None, overwrite: bool = False, layers: bool = False,
 ) -> Explanation: ...  # fmt: skip
 
 
@@ -173,7 +181,7 @@ def explain(
 def explain(
     photos: Several, model: AnyModel = EMBEDDED, *, classes: Classes = (),
     top: int = TOP, runtime: str | None = None, threads: int | None = None,
-    output: str | PathLike[str] | None = None, overwrite: bool = False,
+    output: str | PathLike[str] | None = None, overwrite: bool = False, layers: bool = False,
 ) -> list[Explanation | Unreadable]: ...  # fmt: skip
 
 
@@ -187,6 +195,7 @@ def explain(
     threads: int | None = None,
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
+    layers: bool = False,
 ) -> Explanation | list[Explanation | Unreadable]:
     """Explain answers by the parts of a photo that support each class (Grad-CAM).
 
@@ -205,6 +214,9 @@ def explain(
         output: a .png file for the drawing of one photo, or a folder for several. Default: nothing
             is written.
         overwrite: replace existing drawings. Default: False.
+        layers: also compute the feature maps of the photo at the end of each stage, and draw them
+            instead of the heat maps: the six channels with the largest standard deviation over the
+            map. It takes a model folder, a name or a network, no exported file. Default: False.
 
     Returns:
         One explanation for one photo; a list for several photos or a folder, in which a photo that
@@ -234,7 +246,7 @@ def explain(
     made = list(
         explanations(
             photos, model, classes=[str(name) for name in named], top=top, runtime=runtime,
-            threads=threads, output=output, overwrite=overwrite,
+            threads=threads, output=output, overwrite=overwrite, layers=layers,
         )
     )  # fmt: skip
     if isinstance(photos, list | tuple | Iterator) or is_several(photos):
@@ -255,6 +267,7 @@ def explanations(
     threads: int | None = None,
     output: str | PathLike[str] | None = None,
     overwrite: bool = False,
+    layers: bool = False,
     progress: bool = False,
 ) -> Iterator[Explanation | Unreadable]:
     """Yield the explanations of photos one by one, after writing each drawing.
@@ -273,7 +286,10 @@ def explanations(
     found = list(collect(photos))
     targets: Iterable[Path | None] = [None] * len(found)
     if output is not None:
-        targets = plan_drawings([path_of(photo) for photo in found], fspath(output), overwrite)
+        ending = LAYERS_ENDING if layers else ENDING
+        paths = [path_of(photo) for photo in found]
+        targets = plan_drawings(paths, fspath(output), overwrite, ending)
+    stages = load_stage_maps(model) if layers else None
     network = load_network(model, runtime, threads)
     indices = [find_class(name, network.config.labels) for name in classes]
 
@@ -289,6 +305,8 @@ def explanations(
                 continue
             try:
                 made = _explained(network, picture, path_of(photo), target, indices, top)
+                if stages is not None:
+                    made = replace(made, layers=stages(picture))
             except OutputError as error:
                 name = str(path_of(photo) or MEMORY)
                 yield Unreadable(OutputError(f"{name}: {error}"), path_of(photo))
@@ -323,7 +341,7 @@ def _explained(
 
 
 def plan_drawings(
-    photos: Sequence[Path | None], output: str, overwrite: bool = False
+    photos: Sequence[Path | None], output: str, overwrite: bool = False, ending: str = ENDING
 ) -> list[Path]:
     """Return the path of the drawing of each photo; equal names get numbers.
 
@@ -331,6 +349,7 @@ def plan_drawings(
         photos: paths of the photos; None for photos in memory, which are called 'photo'.
         output: a .png file for one photo, or a folder for any number.
         overwrite: allow existing drawings. Default: False.
+        ending: suffix of the names in a folder. Default: '-explained'.
 
     Raises:
         MobileNetV2Error: ``output`` is one file for several photos, or neither a .png file nor a
@@ -349,10 +368,10 @@ def plan_drawings(
         name = path.stem if path else "photo"
         target, stem = folder, name.casefold()  # some file systems ignore case
         if not single:
-            target = folder / f"{name}{ENDING}{PNG}"
+            target = folder / f"{name}{ending}{PNG}"
             while target.name.casefold() in taken:
                 number = following.get(stem, 2)
-                target = folder / f"{name}{ENDING}-{number}{PNG}"
+                target = folder / f"{name}{ending}-{number}{PNG}"
                 following[stem] = number + 1
         taken.add(target.name.casefold())
         targets.append(target)

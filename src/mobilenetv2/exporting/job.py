@@ -321,10 +321,14 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
         packages: import names; this package, Python and NumPy are always included.
     """
     installed = {"mobilenetv2": __version__, "python": platform.python_version()}
-    distributions = metadata.packages_distributions()
+    distributions: Mapping[str, Sequence[str]] | None = None
     for package in ("numpy", *packages):
-        for distribution in distributions.get(package, ())[:1]:
-            installed[package] = metadata.version(distribution)
+        try:
+            installed[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:  # its distribution has another name
+            distributions = distributions or metadata.packages_distributions()  # reads every file
+            for distribution in distributions.get(package, ())[:1]:
+                installed[package] = metadata.version(distribution)
     return installed
 
 

@@ -139,8 +139,7 @@ class _Lowering:
         Args:
             activated: name of the output if a linear convolution gets an activation.
         """
-        linear = layer.linear and activated is None
-        activation = None if linear else self.spec.numerics.activation
+        activation = self.spec.numerics.activation if activated else layer.activation
         output = activated or layer.name
         weight, bias, batch_norm = self.parameters[layer.name]
         self.operations.append(

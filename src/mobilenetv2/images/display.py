@@ -139,10 +139,20 @@ def sheet(tiles: Sequence[Tile], legend: Legend | None = None) -> bytes:
     Args:
         tiles: at least one; images of one size.
     """
-    columns = min(len(tiles), MOST_COLUMNS)
-    wide = max(tile.picture.shape[1] for tile in tiles)
+    rows = [tiles[start : start + MOST_COLUMNS] for start in range(0, len(tiles), MOST_COLUMNS)]
+    return sheet_of_rows(rows, legend)
+
+
+def sheet_of_rows(rows: Sequence[Sequence[Tile]], legend: Legend | None = None) -> bytes:
+    """Draw rows of tiles, each from the left, and return them as a PNG file.
+
+    Args:
+        rows: at least one tile in each; images of one size.
+        legend: legend below the rows. Default: none.
+    """
+    columns = max(map(len, rows))
+    wide = max(tile.picture.shape[1] for row in rows for tile in row)
     cell = max(wide, 180)
-    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     heights = [max(_height(tile, cell) for tile in row) for row in rows]
     width = 2 * MARGIN + columns * cell + (columns - 1) * GAP
     lines = wrapped(legend.text, DETAIL, width - 2 * MARGIN, most=4) if legend else []

@@ -13,7 +13,9 @@ KINDS = {
     "inverted": "MobileNetV2",
     "separable": "MobileNetV1",
     "bottleneck": "network of ResNet's bottlenecks",
+    "wide": "MobileNetV2 with shortcuts between expansions",
 }
+PROJECTIONS = {"relu": "ReLU after its projections", "relu6": "ReLU6 after its projections"}
 
 OUTPUTS = {
     "softmax": "softmax: one class of n",
@@ -63,9 +65,12 @@ def title(folder: Path) -> str:
 
 
 def kind(spec: NetworkSpec) -> str:
-    """Return the name of a kind of network; it depends on the kinds of its blocks."""
+    """Return the name of a kind of network; it depends on its blocks and their projections."""
     found = list(dict.fromkeys(stage.kind for stage in spec.stages))
-    return KINDS[found[0]] if len(found) == 1 else f"network of {' and '.join(found)} blocks"
+    name = KINDS[found[0]] if len(found) == 1 else f"network of {' and '.join(found)} blocks"
+    if spec.projection == "linear" or {"inverted", "wide"}.isdisjoint(found):
+        return name
+    return f"{name} {'and' if ' with ' in name else 'with'} {PROJECTIONS[spec.projection]}"
 
 
 def classifier_words(spec: NetworkSpec) -> str:

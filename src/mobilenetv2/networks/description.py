@@ -201,24 +201,45 @@ def describe(
         MobileNetV2, width 1, 32 x 32 pixels, 10 classes
         ...
     """
+    spec, config = find_network(model, width, size, classes)
+    described = Description.of(spec)
+    return _with_preprocessing(described, config) if config else described
+
+
+def find_network(
+    model: "str | PathLike[str] | NetworkSpec | ModelConfig | Network",
+    width: float | None = None,
+    size: "int | Size | None" = None,
+    classes: int | None = None,
+    function: str = "describe",
+) -> tuple[NetworkSpec, ModelConfig | None]:
+    """Return the spec of a network in any form, and its config if it is a model.
+
+    Args:
+        model: as in :func:`describe`, like ``width``, ``size`` and ``classes``.
+        function: name of the calling function, for messages.
+
+    Raises:
+        SpecError, WeightsError, MobileNetV2Error: as in :func:`describe`.
+    """
     if isinstance(model, str | PathLike):
         from mobilenetv2.hub.models import find_spec
 
-        described = Description.of(find_spec(os.fspath(model), width, size, classes))
+        spec = find_spec(os.fspath(model), width, size, classes)
         if not Path(model).is_dir():
-            return described
+            return spec, None
         from mobilenetv2.model.store import load_config
 
-        return _with_preprocessing(described, load_config(Path(model)))
+        return spec, load_config(Path(model))
     if isinstance(model, NetworkSpec):
-        return Description.of(model.at(width, size, classes))
+        return model.at(width, size, classes), None
     if isinstance(model, ModelConfig):
         config = model
     elif hasattr(model, "config"):
         config = network_config(cast(object, model))
     else:
-        raise SpecError(f"describe takes a name, a folder, a spec or a network, not {model!r}")
-    return _with_preprocessing(Description.of(config.spec.at(width, size, classes)), config)
+        raise SpecError(f"{function} takes a name, a folder, a spec or a network, not {model!r}")
+    return config.spec.at(width, size, classes), config
 
 
 def _with_preprocessing(described: Description, config: ModelConfig) -> Description:

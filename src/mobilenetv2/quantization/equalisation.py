@@ -69,6 +69,7 @@ def streams(graph: Graph) -> list[Stream]:
                 stream.writers += later.writers
                 stream.tensors += later.tensors
                 stream.readers += later.readers
+                stream.bounded |= later.bounded
                 order.remove(later)
                 by_tensor |= dict.fromkeys(later.tensors, stream)
             stream.tensors.append(operation.output)

@@ -7,7 +7,14 @@ from functools import lru_cache
 from typing import Literal
 
 from mobilenetv2.errors import SpecError
-from mobilenetv2.spec.network import MOST_PARAMETERS, BlockKind, NetworkSpec, Size, StageSpec
+from mobilenetv2.spec.network import (
+    MOST_PARAMETERS,
+    Activation,
+    BlockKind,
+    NetworkSpec,
+    Size,
+    StageSpec,
+)
 
 Role = Literal[
     "stem", "expand", "depthwise", "project", "pointwise", "reduce", "convolve", "shortcut", "head",
@@ -19,7 +26,7 @@ Padding = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """One convolution with its BatchNorm and, unless it is linear, its activation."""
+    """One convolution with its BatchNorm and its activation, if it has one."""
 
     name: str
     """Canonical prefix of the parameters: 'stem', 'blocks.3.expand', 'head' ..."""
@@ -30,10 +37,15 @@ class Convolution:
     stride: int
     padding: Padding
     bias: bool
-    linear: bool
-    """True if no activation follows BatchNorm, as in the projection's linear bottleneck."""
+    activation: Activation | None
+    """Activation after BatchNorm; None in the projection's linear bottleneck."""
     in_size: Size
     out_size: Size
+
+    @property
+    def linear(self) -> bool:
+        """True if no activation follows BatchNorm."""
+        return self.activation is None
 
     @property
     def groups(self) -> int:
@@ -55,7 +67,7 @@ class Linear:
     in_features: int
     out_features: int
     bias: bool
-    activation: Literal["relu", "relu6"] | None
+    activation: Activation | None
     dropout: float
     """Probability that an output of this layer is dropped in training."""
 
@@ -102,12 +114,12 @@ class Block:
 
     @property
     def depthwise(self) -> Convolution:
-        """Depthwise 3x3 convolution of an inverted or a separable block."""
+        """Depthwise 3x3 convolution of an inverted, a separable or a wide block."""
         return next(step for step in self.steps if step.role == "depthwise")
 
     @property
     def project(self) -> Convolution:
-        """Linear projection of an inverted block."""
+        """Projection of an inverted or a wide block."""
         return next(step for step in self.steps if step.role == "project")
 
     @property
@@ -174,7 +186,7 @@ def resolve(spec: NetworkSpec) -> Network:
     """
     stem = _convolution(
         spec, "stem", "stem", spec.input_channels, spec.channels("stem"), spec.size,
-        kernel=3, stride=spec.stem_stride,
+        spec.numerics.activation, kernel=3, stride=spec.stem_stride,
     )  # fmt: skip
     blocks: list[Block] = []
     channels, size = stem.out_channels, stem.out_size
@@ -188,7 +200,9 @@ def resolve(spec: NetworkSpec) -> Network:
             channels, size = block.out_channels, block.out_size
     head = None
     if spec.head != "none":
-        head = _convolution(spec, "head", "head", channels, spec.channels("head"), size)
+        head = _convolution(
+            spec, "head", "head", channels, spec.channels("head"), size, spec.numerics.activation
+        )
     network = Network(spec, stem, tuple(blocks), head)
     if network.output_stride > max(spec.size):
         raise SpecError(
@@ -216,22 +230,25 @@ def _parameters(network: Network) -> int:
 
 def _block(
     spec: NetworkSpec, index: int, stage_index: int, stage: StageSpec,
-    stride: int, in_channels: int, out_channels: int, size: Size,
+    stride: int, in_channels: int, channels: int, size: Size,
 ) -> Block:  # fmt: skip
+    """Return a block; ``channels`` are its stage's, after the width multiplier."""
     name = f"blocks.{index}"
-    inner, steps = _steps(spec, name, stage, stride, in_channels, out_channels, size)
+    inner, steps = _steps(spec, name, stage, stride, in_channels, channels, size)
+    out_channels = steps[-1].out_channels
     shortcut = None
     same = stride == 1 and in_channels == out_channels
     projected = spec.shortcut == "projection"
     residual = stage.kind != "separable" and spec.shortcut != "none"
-    if stage.kind == "inverted":
+    if stage.kind in ("inverted", "wide"):
         residual = residual and (same or (projected and stride == 1))
     elif not same:  # ResNet projects where the shapes differ
         projected = True
     if residual and projected:
         shortcut = _convolution(
-            spec, f"{name}.shortcut", "shortcut", in_channels, out_channels, size, stride=stride
-        )
+            spec, f"{name}.shortcut", "shortcut", in_channels, out_channels, size, None,
+            stride=stride,
+        )  # fmt: skip
     return Block(
         index, stage_index, stage.kind, stage.expansion, stride, in_channels, inner, out_channels,
         steps, shortcut, residual,
@@ -239,38 +256,43 @@ def _block(
 
 
 def _steps(
-    spec: NetworkSpec, name: str, stage: StageSpec, stride: int, channels: int, outs: int,
+    spec: NetworkSpec, name: str, stage: StageSpec, stride: int, in_channels: int, channels: int,
     size: Size,
 ) -> tuple[int, tuple[Convolution, ...]]:  # fmt: skip
     """Return the channels inside a block and the convolutions of its main path."""
-    plan: list[tuple[Role, int]]
-    if stage.kind == "inverted":
-        inner = stage.expansion * channels
-        plan = [("expand", inner), ("depthwise", inner), ("project", outs)]
+    usual: Activation | None = spec.numerics.activation
+    project: tuple[Role, int, Activation | None] = (
+        "project", channels, None if spec.projection == "linear" else spec.projection
+    )  # fmt: skip
+    plan: list[tuple[Role, int, Activation | None]]
+    if stage.kind == "separable":
+        inner = in_channels
+        plan = [("depthwise", inner, usual), ("pointwise", channels, usual)]
+    elif stage.kind == "bottleneck":
+        inner = max(1, channels // stage.expansion)
+        plan = [("reduce", inner, usual), ("convolve", inner, usual), ("expand", channels, None)]
+    else:
+        wide = stage.kind == "wide"
+        inner = stage.expansion * (channels if wide else in_channels)
+        plan = [("expand", inner, usual), ("depthwise", inner, usual)]
         if stage.expansion == 1 and spec.expand == "when-needed":
             del plan[0]
-    elif stage.kind == "separable":
-        inner = channels
-        plan = [("depthwise", inner), ("pointwise", outs)]
-    else:
-        inner = max(1, outs // stage.expansion)
-        plan = [("reduce", inner), ("convolve", inner), ("expand", outs)]
+        plan.insert(0 if wide else len(plan), project)
     steps: list[Convolution] = []
-    for role, made in plan:
-        wide = role in ("depthwise", "convolve")
+    for role, made, activation in plan:
+        spatial = role in ("depthwise", "convolve")
         step = _convolution(
-            spec, f"{name}.{role}", role, channels, made, size, kernel=3 if wide else 1,
-            stride=stride if wide else 1,
-            linear=stage.kind != "separable" and len(steps) == len(plan) - 1,
+            spec, f"{name}.{role}", role, in_channels, made, size, activation,
+            kernel=3 if spatial else 1, stride=stride if spatial else 1,
         )  # fmt: skip
         steps.append(step)
-        channels, size = made, step.out_size
+        in_channels, size = made, step.out_size
     return inner, tuple(steps)
 
 
 def _convolution(
     spec: NetworkSpec, name: str, role: Role, in_channels: int, out_channels: int, size: Size,
-    kernel: int = 1, stride: int = 1, linear: bool = False,
+    activation: Activation | None, kernel: int = 1, stride: int = 1,
 ) -> Convolution:  # fmt: skip
     rows, columns = (padding(spec.numerics.padding, side, kernel, stride) for side in size)
     height, width = (
@@ -279,7 +301,7 @@ def _convolution(
     )
     return Convolution(
         name, role, in_channels, out_channels, kernel, stride, (rows, columns), spec.conv_bias,
-        linear=linear or role == "shortcut", in_size=size, out_size=(height, width),
+        activation, in_size=size, out_size=(height, width),
     )  # fmt: skip
 
 

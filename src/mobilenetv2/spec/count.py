@@ -28,6 +28,21 @@ class Layer:
     multiply_adds: int
 
 
+@dataclass(frozen=True, slots=True)
+class SplitMemory:
+    """Values that an inverted block holds at the same time, computed from its sizes."""
+
+    ends: int
+    """Values of the block's input and output."""
+    slice: int
+    """Values of the largest slice of the expanded tensor, before and after the 3x3 convolution."""
+
+    @property
+    def total(self) -> int:
+        """All values that are held."""
+        return self.ends + self.slice
+
+
 def layers(spec: NetworkSpec) -> tuple[Layer, ...]:
     """Return one row for every convolution and every linear layer of the classifier."""
     network = resolve(spec)
@@ -99,15 +114,20 @@ def expanded_memory(spec: NetworkSpec, bytes_per_value: int = 4) -> int:
     """Return the bytes of expanded tensors, written and read; a part of :func:`activation_memory`.
 
     A first block without an expansion reads the stem's output as its expanded tensor; that tensor
-    counts as read, not as written. Other kinds of blocks have no expanded tensor.
+    counts as read, not as written. In a 'wide' block the input (read), the tensor inside (written
+    and read) and the output (written) count. Other kinds of blocks have no expanded tensor.
     """
     total = 0
     for block in resolve(spec).blocks:
-        if block.kind != "inverted":
+        if block.kind not in ("inverted", "wide"):
             continue
-        wide = _elements(block.inner_channels, block.depthwise.in_size)
-        narrow = _elements(block.inner_channels, block.depthwise.out_size)
-        total += (2 if block.expand else 1) * wide + 2 * narrow
+        before = _elements(block.inner_channels, block.depthwise.in_size)
+        after = _elements(block.inner_channels, block.depthwise.out_size)
+        total += (2 if block.expand else 1) * before
+        if block.kind == "wide":
+            total += _elements(block.in_channels, block.in_size) + after
+        else:
+            total += 2 * after
     return bytes_per_value * total
 
 
@@ -127,8 +147,9 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
 
     This is section 5.1 of the paper. An inverted block holds its input and output, and one of
     ``split`` slices of the expanded tensor, because a depthwise convolution computes every channel
-    separately. Another kind of block holds the input and output of one convolution, and the block's
-    input until it is added.
+    separately. A 'wide' block holds the projected tensor, its output, a slice of the expanded
+    tensor, and its input until it is added. Another kind of block holds the input and output of one
+    convolution, and the block's input until it is added.
 
     Args:
         split: number of slices of the expanded tensor; None means the block's expansion factor, 1
@@ -137,21 +158,41 @@ def peak_memory(spec: NetworkSpec, bytes_per_value: int = 2, split: int | None =
     return bytes_per_value * max(_block_peak(block, split) for block in resolve(spec).blocks)
 
 
+def split_memory(block: Block, split: int) -> SplitMemory:
+    """Return what an inverted block holds if its expanded tensor is computed in slices.
+
+    Args:
+        block: an inverted block.
+        split: number of slices; more than the channels of the expanded tensor are as many.
+    """
+    channels = _slice_channels(block, split)
+    inner = _elements(channels, block.depthwise.out_size)
+    if block.expand:  # otherwise the depthwise convolution reads the block's input itself
+        inner += _elements(channels, block.depthwise.in_size)
+    ends = _elements(block.in_channels, block.in_size)
+    return SplitMemory(ends + _elements(block.out_channels, block.out_size), inner)
+
+
 def _block_peak(block: Block, split: int | None) -> int:
     held = _elements(block.in_channels, block.in_size)
-    if block.kind != "inverted":
+    if block.kind == "inverted":
+        return split_memory(block, split or block.expansion).total
+    if block.kind != "wide":
         return max(
             _elements(step.in_channels, step.in_size) + _elements(step.out_channels, step.out_size)
             + (held if block.residual and step is not block.steps[0] else 0)
             for step in block.steps
         )  # fmt: skip
-    slices = min(split or block.expansion, block.inner_channels)
-    channels = math.ceil(block.inner_channels / slices)
-    held += _elements(block.out_channels, block.out_size)
-    inner = _elements(channels, block.depthwise.out_size)
-    if block.expand:  # otherwise the depthwise convolution reads the block's input itself
-        inner += _elements(channels, block.depthwise.in_size)
-    return held + inner
+    channels = _slice_channels(block, split or block.expansion)
+    output = _elements(block.out_channels, block.out_size)
+    projected = _elements(block.project.out_channels, block.in_size)
+    inner = _elements(channels, block.depthwise.in_size) if block.expand else 0
+    return projected + max(held, (held if block.residual else 0) + inner + output)
+
+
+def _slice_channels(block: Block, split: int) -> int:
+    """Return the channels of the largest of ``split`` slices of a block's expanded tensor."""
+    return math.ceil(block.inner_channels / min(split, block.inner_channels))
 
 
 def _elements(channels: int, size: Size) -> int:

@@ -18,6 +18,11 @@ from mobilenetv2.text import encodable, nearest
 Record = TypeVar("Record")
 UNSTORED = types.MappingProxyType({"stored": False})
 """Metadata of a field that records have in memory only."""
+STORED_IF_SET = types.MappingProxyType({"default_stored": False})
+"""Metadata of a field that a mapping leaves out while it has its default.
+
+A field that is new in a record then changes no file that was stored without it.
+"""
 
 
 def _stored(record: Any) -> list[dataclasses.Field[Any]]:
@@ -27,7 +32,12 @@ def _stored(record: Any) -> list[dataclasses.Field[Any]]:
 
 def to_mapping(record: Any) -> dict[str, Any]:
     """Return a frozen record as plain values (dicts, lists, strings, numbers ...) for JSON."""
-    return {field.name: _plain(getattr(record, field.name)) for field in _stored(record)}
+    values = ((field, getattr(record, field.name)) for field in _stored(record))
+    return {
+        field.name: _plain(value)
+        for field, value in values
+        if field.metadata.get("default_stored", True) or value != field.default
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.spec.mapping import (
+    STORED_IF_SET,
     check_types,
     from_mapping,
     short_repr,
@@ -42,14 +43,21 @@ def _whole(name: str, value: object, least: int, most: int) -> None:
         raise SpecError(f"{name} {shown(value)} must be a whole number from {least:,} to {most:,}")
 
 
-BlockKind = Literal["inverted", "separable", "bottleneck"]
-"""Kinds of block: 'inverted', 'separable' or 'bottleneck'.
+BlockKind = Literal["inverted", "separable", "bottleneck", "wide"]
+"""Kinds of block: 'inverted', 'separable', 'bottleneck' or 'wide'.
 
 'inverted' is MobileNetV2's inverted residual: expand, depthwise, linear projection. 'separable' is
 MobileNetV1's block (arXiv 1704.04861): depthwise, then pointwise, both activated. 'bottleneck' is
 ResNet's block (arXiv 1512.03385): reduce, 3x3 convolution, expand; the activation follows the
 addition.
+
+'wide' has MobileNetV2's convolutions in another order: linear projection, expand, depthwise. Its
+input and output are expanded tensors, so that its shortcut is the paper's "shortcut between
+expansions" (section 6.4, figure 6b). The first block of a network projects the stem's activated
+output; the head convolution, or the pooling, reads the last expanded tensor.
 """
+Activation = Literal["relu", "relu6"]
+"""Kinds of activation: max(x, 0), and the same bounded by 6."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +68,10 @@ class StageSpec:
     """Expansion factor t: a block has t times its input channels inside.
 
     In a 'bottleneck' it is the reduction: a block has its output channels divided by t inside.
-    'separable' blocks have t = 1.
+    'separable' blocks have t = 1. A 'wide' block has t times its projected channels at its output.
     """
     channels: int
-    """Output channels c at width 1.0."""
+    """Output channels c at width 1.0; in a 'wide' block, channels of the projection."""
     repeats: int
     """Number of blocks n."""
     stride: int
@@ -118,7 +126,7 @@ class Numerics:
     'new' (PyTorch): running = (1 - momentum) * running + momentum * batch. 'old' (TensorFlow,
     Keras): running = momentum * running + (1 - momentum) * batch.
     """
-    activation: Literal["relu6", "relu"] = "relu6"
+    activation: Activation = "relu6"
     running_variance: Literal["unbiased", "biased"] = "unbiased"
     """Variance that updates the running variance: with Bessel's correction or without it.
 
@@ -240,6 +248,12 @@ class NetworkSpec:
     """
     expand: Literal["when-needed", "always"] = "when-needed"
     """Rule for expansions at t = 1: 'when-needed' (all published checkpoints) has none there."""
+    projection: Literal["linear", "relu", "relu6"] = field(default="linear", metadata=STORED_IF_SET)
+    """Activation after the BatchNorm of a projection, before a shortcut is added; 'linear' is none.
+
+    Only 'inverted' and 'wide' blocks have projections. The paper compares 'linear' and 'relu6'
+    (section 6.4, figure 6a).
+    """
     conv_bias: bool = False
     """True if convolutions keep a bias before BatchNorm (the article's PyTorch version)."""
     dropout: float = 0.2
@@ -293,7 +307,10 @@ class NetworkSpec:
         return scale(self.rounding, self.head_channels, self.width, self.divisor, "head")
 
     def stage_channels(self, stage: StageSpec) -> int:
-        """Return the output channels of a stage's blocks after the width multiplier."""
+        """Return a stage's channels after the width multiplier.
+
+        They are the output channels of its blocks; in 'wide' blocks, those of the projection.
+        """
         if self.first_stage_fixed and stage.expansion == 1:
             return stage.channels
         return scale(self.rounding, stage.channels, self.width, self.divisor, "projection")

@@ -13,6 +13,7 @@ from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.records import Preprocessing
+from mobilenetv2.spec.variants import classic_stages, for_small_pictures
 
 PYTORCH = Numerics("symmetric", epsilon=1e-5, momentum=0.1, momentum_of="new")
 SLIM = Numerics("same", epsilon=1e-3, momentum=0.997, momentum_of="old")
@@ -35,11 +36,7 @@ V1_STAGES = tuple(
         (1024, 1, 2), (1024, 1, 1),
     )
 )  # fmt: skip
-CLASSIC_STAGES = tuple(
-    # Wide outside (four times the paper's channels), narrow inside (the paper's channels).
-    StageSpec(4, 4 * stage.channels, stage.repeats, stage.stride, "bottleneck")
-    for stage in PAPER_STAGES
-)
+CLASSIC_STAGES = classic_stages(PAPER_STAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +175,13 @@ def published(name: str, **changes: Any) -> NetworkSpec:
     return spec.replace(**changes)
 
 
-def small(size: int | tuple[int, int] = 32, **changes: Any) -> NetworkSpec:
-    """Return a spec with fewer strides, for small images.
+def small(size: int | Size = 32, **changes: Any) -> NetworkSpec:
+    """Return the paper's network with fewer strides, for small pictures of ten classes.
 
-    With stride 32 a 32-pixel image would end as a single pixel. Below 64 pixels the stem and the
-    32-channel stage have stride 1 (32 / 8 = 4 pixels at the end). Below 128 pixels only the stem
-    has. Larger images get the paper's strides.
+    The strides are those of :func:`mobilenetv2.spec.variants.for_small_pictures`.
+
+    Args:
+        size: height and width in pixels; one number means a square.
+        changes: fields of :class:`NetworkSpec`.
     """
-    side = size if isinstance(size, int) else min(size)
-    stages = PAPER_STAGES
-    if side < 64:
-        # Stride 1 in the 24-channel stage instead makes a step on CIFAR-10 1.6 times as slow.
-        stages = (*stages[:2], StageSpec(6, 32, 3, 1), *stages[3:])
-    stem_stride = 1 if side < 128 else 2
-    defaults: dict[str, Any] = {"classes": 10, "stages": stages, "stem_stride": stem_stride}
-    return NetworkSpec(size=size, **{**defaults, **changes})  # type: ignore[arg-type]
+    return for_small_pictures(NetworkSpec(classes=10), size).replace(**changes)

@@ -116,6 +116,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(DialectError, match="inverted residual blocks only"):
         write_checkpoint(ModelConfig.default(other), random_arrays(other), "tfjs", tmp_path / "a")
+    bent = SMALL.replace(projection="relu")
+    with pytest.raises(DialectError, match="linear projections only"):
+        write_checkpoint(ModelConfig.default(bent), random_arrays(bent), "tfjs", tmp_path / "a")
     config, arrays = network("keras")
     write_checkpoint(config, arrays, "tfjs", tmp_path / "b")
     with pytest.raises(ArtifactError, match="exists already"):

@@ -1,4 +1,8 @@
-"""What the article starts from: MobileNetV1's blocks and ResNet's, built, counted and trained."""
+"""Other blocks than the paper's, built, counted and trained.
+
+They are MobileNetV1's and ResNet's, which the article starts from, and the paper's own variants:
+wide tensors that are added, and projections with an activation.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -12,18 +16,23 @@ from torch import Tensor
 from torch.nn import functional
 
 import mobilenetv2 as mn
+from mobilenetv2.editions import torch as edition
 from mobilenetv2.editions.torch import MobileNetV2, load
 from mobilenetv2.errors import SpecError
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.spec import count
 from mobilenetv2.spec.blocks import resolve
-from mobilenetv2.spec.names import intermediate_names, parameter_shapes
+from mobilenetv2.spec.names import intermediate_names, is_statistic, parameter_shapes
 from mobilenetv2.spec.network import NetworkSpec, StageSpec
 from mobilenetv2.spec.published import published
+from mobilenetv2.training.recipe import Recipe
+from mobilenetv2.training.steps.torch import TorchTrainer
 
 STAGES = {
     "separable": (StageSpec(1, 16, 2, 2, "separable"), StageSpec(1, 24, 1, 1, "separable")),
     "bottleneck": (StageSpec(4, 16, 2, 2, "bottleneck"), StageSpec(2, 24, 1, 1, "bottleneck")),
+    "wide": (StageSpec(6, 8, 3, 2, "wide"), StageSpec(1, 24, 2, 1, "wide"), StageSpec(1, 24, 1, 1)),
     "mixed": (
         StageSpec(4, 16, 2, 1, "bottleneck"),
         StageSpec(6, 16, 2, 2),
@@ -37,9 +46,25 @@ def spec_of(kind: str, **changes: Any) -> NetworkSpec:
     return NetworkSpec(stages=STAGES[kind], head="none", **changes)
 
 
-def plain(x: Tensor, spec: NetworkSpec, arrays: Arrays) -> Tensor:
+CHANGES: dict[str, dict[str, Any]] = {
+    **{kind: {} for kind in STAGES},
+    "wide with relu6 projections": {"projection": "relu6"},
+    "mixed with relu projections": {"projection": "relu"},
+    "mixed with shortcuts at stride 1": {"projection": "relu6", "shortcut": "projection"},
+    "wide with shortcuts at stride 1": {"shortcut": "projection"},
+    "wide without shortcuts": {"shortcut": "none"},
+}
+
+
+def doubles(arrays: Arrays) -> dict[str, Tensor]:
+    return {name: torch.tensor(array).double() for name, array in arrays.items()}
+
+
+def plain(x: Tensor, spec: NetworkSpec, weights: dict[str, Tensor]) -> Tensor:
     """The definitions once more, on PyTorch's functions, without our modules."""
-    weights = {name: torch.tensor(array).double() for name, array in arrays.items()}
+
+    bounds: Any = {"linear": (-torch.inf, torch.inf), "relu": (0, torch.inf), "relu6": (0, 6)}
+    low, high = bounds[spec.projection]
 
     def layer(x: Tensor, name: str, stride: int = 1, activated: bool = True) -> Tensor:
         kernel = weights[f"{name}.conv.weight"]
@@ -67,24 +92,32 @@ def plain(x: Tensor, spec: NetworkSpec, arrays: Arrays) -> Tensor:
                     came = layer(came, f"{name}.shortcut", stride, activated=False)
                 x = functional.relu6(x + came)
             else:
-                x = layer(layer(x, f"{name}.expand"), f"{name}.depthwise", stride)
-                x = layer(x, f"{name}.project", activated=False)
-                x = x + came if stride == 1 and x.shape == came.shape else x
+                if stage.kind == "wide":
+                    x = layer(x, f"{name}.project", activated=False).clamp(low, high)
+                if f"{name}.expand.conv.weight" in weights:
+                    x = layer(x, f"{name}.expand")
+                x = layer(x, f"{name}.depthwise", stride)
+                if stage.kind == "inverted":
+                    x = layer(x, f"{name}.project", activated=False).clamp(low, high)
+                if spec.shortcut == "projection" and stride == 1:
+                    x = x + layer(came, f"{name}.shortcut", activated=False)
+                elif spec.shortcut == "identity" and stride == 1 and x.shape == came.shape:
+                    x = x + came
             index += 1
     return functional.linear(
         x.mean((2, 3)), weights["classifier.weight"], weights["classifier.bias"]
     )
 
 
-@pytest.mark.parametrize("kind", STAGES)
-def test_the_network_is_its_definition(kind: str) -> None:
-    spec = spec_of(kind)
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_network_is_its_definition(name: str) -> None:
+    spec = spec_of(name.partition(" ")[0], **CHANGES[name])
     arrays, network = random_arrays(spec), MobileNetV2(spec)
     load(network, arrays)
     network.double().eval()
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 3, 48, 33)))
     with torch.no_grad():
-        found, expected = network.intermediates(x), plain(x, spec, arrays)
+        found, expected = network.intermediates(x), plain(x, spec, doubles(arrays))
     assert expected.std() > 0.1
     torch.testing.assert_close(found["logits"], expected, rtol=0, atol=1e-9)
     assert tuple(found) == intermediate_names(spec)
@@ -131,18 +164,22 @@ def test_the_classic_counterpart_is_narrow_where_mobilenetv2_is_wide() -> None:
     st.lists(
         st.builds(
             lambda kind, t, c, n, s: StageSpec(1 if kind == "separable" else t, c, n, s, kind),
-            st.sampled_from(["inverted", "separable", "bottleneck"]),
+            st.sampled_from(["inverted", "separable", "bottleneck", "wide"]),
             st.integers(1, 6), st.integers(1, 40), st.integers(1, 3), st.sampled_from([1, 2]),
         ),
         min_size=1, max_size=4,
     ),
     st.sampled_from(["published", "none"]),
     st.sampled_from(["identity", "projection", "none"]),
+    st.sampled_from(["linear", "relu", "relu6"]),
 )  # fmt: skip
 def test_every_mixture_has_the_parameters_that_are_counted(
-    stages: list[StageSpec], head: Any, shortcut: Any
+    stages: list[StageSpec], head: Any, shortcut: Any, projection: Any
 ) -> None:
-    spec = NetworkSpec(stages=tuple(stages), head=head, shortcut=shortcut, classes=3, size=(64, 64))
+    spec = NetworkSpec(
+        stages=tuple(stages), head=head, shortcut=shortcut, projection=projection, classes=3,
+        size=(64, 64),
+    )  # fmt: skip
     with torch.device("meta"):
         network = MobileNetV2(spec)
     assert count.parameters(spec) == sum(p.numel() for p in network.parameters())
@@ -150,6 +187,7 @@ def test_every_mixture_has_the_parameters_that_are_counted(
     assert shapes == list(parameter_shapes(spec).values())
     assert NetworkSpec.from_dict(spec.to_dict()) == spec
     assert count.peak_memory(spec) > 0
+    assert count.expanded_memory(spec) <= count.activation_memory(spec)
 
 
 @pytest.mark.parametrize("edition", ["jax", "keras"])
@@ -163,7 +201,7 @@ def test_the_other_editions_say_that_they_do_not_have_them(edition: Any) -> None
         mn.build(headless, edition=edition)
 
 
-@pytest.mark.parametrize("kind", ["separable", "bottleneck"])
+@pytest.mark.parametrize("kind", ["separable", "bottleneck", "wide"])
 def test_a_few_steps_learn(kind: str, tmp_path: Path) -> None:
     network = mn.build(spec_of(kind), seed=1).train()
     optimizer = torch.optim.Adam(network.parameters(), 0.01)
@@ -181,6 +219,38 @@ def test_a_few_steps_learn(kind: str, tmp_path: Path) -> None:
     again = mn.load(tmp_path / "model")
     with torch.no_grad():
         assert torch.equal(again(x), network.eval()(x))
+
+
+@pytest.mark.parametrize("name", ["bottleneck", "wide", "mixed with relu projections"])
+def test_a_step_takes_the_gradient_of_the_definition(name: str) -> None:
+    """Plain SGD at rate 1, with frozen statistics, as the definition has them."""
+    spec = spec_of(name.partition(" ")[0], **CHANGES[name])
+    recipe = Recipe().changed(
+        optimizer="sgd", momentum=0.0, weight_decay=0.0, precision="float32", batch_norm="frozen"
+    )
+    arrays = random_arrays(spec)
+    network = mn.build(spec, dtype="float64")
+    load(network, arrays)
+    config = network.config
+    pictures = np.random.default_rng(0).integers(0, 256, (4, *spec.size, 3), np.uint8)
+    wanted = np.eye(5)[[0, 1, 2, 4]]
+    found, _ = TorchTrainer(network, recipe).step(pictures, wanted, 1.0)
+    weights = doubles(arrays)
+    trained = [key for key in weights if not is_statistic(key)]
+    for key in trained:
+        weights[key].requires_grad_()
+    x = torch.from_numpy(engine_input(pictures, config.preprocessing)).double()
+    loss = functional.cross_entropy(plain(x, spec, weights), torch.from_numpy(wanted))
+    loss.backward()
+    assert found == pytest.approx(loss.item(), rel=1e-5)
+    after = edition.dump(network, "float64")
+    for key in trained:
+        gradient = weights[key].grad
+        assert gradient is not None and gradient.abs().max() > 0, key
+        taken = arrays[key] - after[key]
+        np.testing.assert_allclose(
+            taken, gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()), err_msg=key
+        )
 
 
 def test_a_recipe_trains_mobilenet_v1(photos: Path, tmp_path: Path) -> None:

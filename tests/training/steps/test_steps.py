@@ -33,6 +33,7 @@ SPECS = {
     "all blocks": NetworkSpec(size=(48, 33), **TINY),
     "symmetric, unbiased": short(NetworkSpec(size=(48, 33), **TINY)),
     "same, biased": short(NetworkSpec(size=(48, 33), numerics=SAME, **TINY)),
+    "relu projections": short(NetworkSpec(size=(48, 33), projection="relu", **TINY)),
     "article-torch": short(published("article-torch", size=(48, 33), **TINY)),
     "small": SMALL,
 }

@@ -217,7 +217,8 @@ class TensorDialect:
         """Return the fields in which a network differs from the usual one, for a message."""
         names = (
             "stages", "stem_stride", "stem_channels", "head_channels", "head", "shortcut", "expand",
-            "conv_bias", "classifier", "rounding", "stem_fixed", "first_stage_fixed", "divisor",
+            "projection", "conv_bias", "classifier", "rounding", "stem_fixed", "first_stage_fixed",
+            "divisor",
         )  # fmt: skip
         found = [name for name in names if getattr(spec, name) != getattr(self.bases[0], name)]
         return ", ".join(found) or f"width {spec.width:g}"

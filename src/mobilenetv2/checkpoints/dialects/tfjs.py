@@ -146,8 +146,8 @@ class _Rows:
             "BatchNormalization", f"{name}_BN", axis=3, epsilon=numerics.epsilon,
             momentum=round(1 - numerics.update_rate, 12), center=True, scale=True,
         )  # fmt: skip
-        if not layer.linear:
-            bound = {"max_value": 6.0} if numerics.activation == "relu6" else {}
+        if layer.activation is not None:
+            bound = {"max_value": 6.0} if layer.activation == "relu6" else {}
             self.add("ReLU", f"{name}_relu", **bound)
 
 
@@ -164,6 +164,8 @@ def layers_model(spec: NetworkSpec, arrays: Arrays) -> tuple[dict[str, Any], Arr
     """
     if {stage.kind for stage in spec.stages} != {"inverted"} or spec.head == "none":
         raise DialectError("tfjs has MobileNetV2's inverted residual blocks only")
+    if spec.projection != "linear":
+        raise DialectError("tfjs has linear projections only")
     network, rows = resolve(spec), _Rows(spec)
     rows.convolve(network.stem, spec)
     for block in network.blocks:

@@ -192,7 +192,7 @@ def _facts(spec: NetworkSpec, layer: Convolution, step: Step) -> tuple[str, str]
     rule = numerics.padding if step.padding in ("same", "symmetric") else step.padding
     facts = (
         (layer.role == "depthwise", layer.weight_shape, layer.stride, rule,
-         "" if layer.linear else numerics.activation, numerics.epsilon),
+         layer.activation or "", numerics.epsilon),
         (step.depthwise, step.weight.shape, step.stride, step.padding, step.activation,
          step.batch_norm.epsilon if step.batch_norm else numerics.epsilon),
     )  # fmt: skip

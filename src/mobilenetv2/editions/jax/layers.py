@@ -54,7 +54,7 @@ class BatchNorm(nnx.Module):
 
 
 class ConvBN(nnx.Module):
-    """Convolution, BatchNorm and, in layers that are not linear, the activation.
+    """Convolution, BatchNorm and the activation, if the layer has one.
 
     The output of (batch, height, width, in_channels) is
     (batch, ceil(height / stride), ..., out_channels).
@@ -65,7 +65,7 @@ class ConvBN(nnx.Module):
         self.kernel = nnx.Param(jnp.zeros(kernel, dtype))
         self.bias = nnx.Param(jnp.zeros(layer.out_channels, dtype)) if layer.bias else None
         self.bn = BatchNorm(layer.out_channels, numerics, dtype)
-        self.stride, self.linear = layer.stride, layer.linear
+        self.stride, self.activation = layer.stride, layer.activation
         self.depthwise = layer.role == "depthwise"
         self.numerics = numerics
 
@@ -82,7 +82,7 @@ class ConvBN(nnx.Module):
         if self.bias is not None:
             y = y + self.bias[...]
         y = self.bn(y)
-        return y if self.linear else ACTIVATIONS[self.numerics.activation](y)
+        return y if self.activation is None else ACTIVATIONS[self.activation](y)
 
 
 class InvertedResidual(nnx.Module):

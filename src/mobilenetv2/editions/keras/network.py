@@ -163,7 +163,7 @@ class Layers:
         )
 
     def conv_bn(self, x: Any, layer: Convolution) -> Any:
-        """Apply a convolution, BatchNorm and, if the layer is not linear, the activation."""
+        """Apply a convolution, BatchNorm and the activation, if the layer has one."""
         name, same = convolution_name(layer.name), True
         if layer.stride == 2 and layer.kernel == 3 and self.numerics.padding == "symmetric":
             # Only here does Keras's 'same' differ from symmetric padding. Keras computes 'same'
@@ -185,9 +185,9 @@ class Layers:
             momentum=round(1 - self.numerics.update_rate, 12),
             epsilon=self.numerics.epsilon, name=batch_norm_name(layer.name), dtype=self.dtype,
         )(x)  # fmt: skip
-        if layer.linear:
+        if layer.activation is None:
             return x
-        bound = 6.0 if self.numerics.activation == "relu6" else None
+        bound = 6.0 if layer.activation == "relu6" else None
         return layers.ReLU(bound, name=activation_name(layer.name), dtype=self.dtype)(x)
 
     def pool(self, x: Any, kind: str) -> Any:

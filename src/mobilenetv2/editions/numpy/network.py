@@ -113,13 +113,12 @@ class MobileNetV2:
 
     def _layer(self, layer: Convolution, x: NDArray) -> NDArray:
         """Return the output of a convolution, its BatchNorm and its activation."""
-        numerics = self.spec.numerics
         scale, shift, mean, variance = (
             self.arrays[f"{layer.name}.bn.{part}"] for part in BATCH_NORM
         )
         y = self.convolve(layer, x)
-        y = operations.batch_norm(y, scale, shift, mean, variance, numerics.epsilon)
-        return y if layer.linear else ACTIVATIONS[numerics.activation](y)
+        y = operations.batch_norm(y, scale, shift, mean, variance, self.spec.numerics.epsilon)
+        return ACTIVATIONS[layer.activation](y)
 
     def convolve(self, layer: Convolution, x: NDArray) -> NDArray:
         """Return the input of the layer's BatchNorm: the convolution with its bias."""

@@ -49,7 +49,7 @@ class BatchNorm(nn.BatchNorm2d):
 
 
 class ConvBN(nn.Module):
-    """Convolution, BatchNorm and, in layers that are not linear, the activation.
+    """Convolution, BatchNorm and the activation, if the layer has one.
 
     The output of (batch, in_channels, height, width) is
     (batch, out_channels, ceil(height / stride), ...). It can be indexed as torchvision's: ``[0]``
@@ -68,7 +68,7 @@ class ConvBN(nn.Module):
         )  # fmt: skip
         self.bn = BatchNorm(layer.out_channels, numerics)
         # Not in place: on CPUs, PyTorch then computes in a new tensor and copies it back.
-        self.activation = nn.Identity() if layer.linear else ACTIVATIONS[numerics.activation]()
+        self.activation = ACTIVATIONS[layer.activation]() if layer.activation else nn.Identity()
 
     def __len__(self) -> int:
         return 3
@@ -137,6 +137,26 @@ class Bottleneck(nn.Module):
         return y
 
 
+class WideBlock(nn.Module):
+    """Block between expanded tensors: projection, expansion, depthwise convolution, shortcut."""
+
+    def __init__(self, block: BlockRecord, numerics: Numerics) -> None:
+        super().__init__()
+        self.residual = block.residual
+        self.project = ConvBN(block.project, numerics)
+        self.expand = ConvBN(block.expand, numerics) if block.expand else None
+        self.depthwise = ConvBN(block.depthwise, numerics)
+        self.shortcut = ConvBN(block.shortcut, numerics) if block.shortcut else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (batch, k', ceil(height / stride), ...) for (batch, k, height, width)."""
+        y: Tensor = self.project(x)
+        y = self.depthwise(y if self.expand is None else self.expand(y))
+        if self.residual:
+            y = y + (x if self.shortcut is None else self.shortcut(x))
+        return y
+
+
 class HiddenLayer(nn.Linear):
     """Hidden linear layer of the classifier, with activation and dropout of its output.
 
@@ -154,9 +174,10 @@ class HiddenLayer(nn.Linear):
         return y
 
 
-Block = InvertedResidual | SeparableBlock | Bottleneck
+Block = InvertedResidual | SeparableBlock | Bottleneck | WideBlock
 BLOCKS: dict[BlockKind, type[Block]] = {
     "inverted": InvertedResidual,
     "separable": SeparableBlock,
     "bottleneck": Bottleneck,
+    "wide": WideBlock,
 }

@@ -1,0 +1,1 @@
+"""Pictures of networks and of their blocks as SVG, drawn from the spec."""
