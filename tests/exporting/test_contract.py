@@ -5,6 +5,7 @@ What is particular to one format is in its own module.
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,27 @@ def write(folder: Path, name: str, spec: NetworkSpec = SPEC, **options: Any) -> 
     config = ModelConfig.default(spec)
     writer_of(FORMATS[name])(config, random_arrays(spec), out, Options(**options))
     return out
+
+
+Put = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def put(tmp_path_factory: pytest.TempPathFactory) -> Put:
+    """Puts a format's files of ``SPEC`` or of another network into a folder; written once each."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def copy(folder: Path, name: str, other: bool = False) -> Path:
+        if (name, other) not in made:
+            place = tmp_path_factory.mktemp(name)
+            spec = SPEC.replace(classes=4) if other else SPEC
+            out, config = place / f"shoes{FORMATS[name].suffix}", ModelConfig.default(spec)
+            writer_of(FORMATS[name])(config, random_arrays(spec, seed=int(other)), out, Options())
+            made[name, other] = place
+        shutil.copytree(made[name, other], folder, dirs_exist_ok=True)
+        return folder / f"shoes{FORMATS[name].suffix}"
+
+    return copy
 
 
 def reference(spec: NetworkSpec) -> Reference:
@@ -205,8 +227,10 @@ def test_what_it_does_not_honour_is_refused_with_those_that_do(name: str) -> Non
 
 
 @every_format
-def test_pictures_of_another_size_and_other_outputs_are_refused(name: str, tmp_path: Path) -> None:
-    engine = reload(FORMATS[name], write(tmp_path, name))
+def test_pictures_of_another_size_and_other_outputs_are_refused(
+    name: str, put: Put, tmp_path: Path
+) -> None:
+    engine = reload(FORMATS[name], put(tmp_path, name))
     x = np.zeros((1, 1, *SPEC.size), np.float32)
     with pytest.raises(ArtifactError, match=r"shoes.*no features, only logits"):
         engine.run(x, "features")
@@ -216,8 +240,8 @@ def test_pictures_of_another_size_and_other_outputs_are_refused(name: str, tmp_p
 
 
 @pytest.mark.parametrize("name", [marked(name) for name in FORMATS if name not in UNSEALED])
-def test_a_damaged_file_is_refused(name: str, tmp_path: Path) -> None:
-    whole = write(tmp_path, name)
+def test_a_damaged_file_is_refused(name: str, put: Put, tmp_path: Path) -> None:
+    whole = put(tmp_path, name)
     parts = [
         part.relative_to(tmp_path)
         for part in sorted(tmp_path.rglob("*"))
@@ -251,11 +275,10 @@ class Maker:
     """Writes another network over an export, and keeps it, refuses it, or fails on the way."""
 
     end: str
+    put: Put
 
     def write(self, request: Request, out: Path) -> None:
-        spec = SPEC.replace(classes=4)
-        config = ModelConfig.default(spec)
-        writer_of(request.format)(config, random_arrays(spec, seed=1), out, request.options)
+        assert self.put(out.parent, request.format.name, other=True) == out
         if self.end == "fails":
             raise RuntimeError("the disk is full")
 
@@ -282,11 +305,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @every_format
 @pytest.mark.parametrize("end", ["kept", "refused", "fails"])
-def test_an_export_is_old_or_new_never_half(name: str, end: str, tmp_path: Path) -> None:
+def test_an_export_is_old_or_new_never_half(name: str, end: str, put: Put, tmp_path: Path) -> None:
     made: Format = FORMATS[name]
-    out = write(tmp_path, name)
+    out = put(tmp_path, name)
     before = contents(tmp_path)
-    outcome = make_file(Maker(end), Request(made, Options(), out))
+    outcome = make_file(Maker(end, put), Request(made, Options(), out))
     engine = reload(made, out)
     classes = engine.run(np.zeros((1, 1, *SPEC.size), np.float32), "logits").shape[1]
     if end == "kept":
