@@ -49,8 +49,8 @@ def test_pytorch_in_a_folder_that_was_removed_is_an_error_of_ours(
     ):
         gone.mkdir()
         done = subprocess.run(
-            ["sh", "-c", 'cd "$1"; rmdir "$1"; shift; exec "$@"', "sh", gone,
-             sys.executable, "-m", "mobilenetv2", *words],
+            ["sh", "-c", 'cd "$1"; rmdir "$1"; shift; exec "$@"', "sh", str(gone),
+             sys.executable, "-m", "mobilenetv2", *map(str, words)],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 2, words

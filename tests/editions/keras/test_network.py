@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from short import short
 
 from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
@@ -143,7 +142,7 @@ def test_saved_as_keras_and_back_it_is_the_same(
 ) -> None:
     import keras
 
-    spec = short(SMALL.replace(numerics=numerics, dropout=0.3))
+    spec = SMALL.replace(numerics=numerics, dropout=0.3)
     arrays, x, _ = reference(spec)
     network = built(spec, arrays)
     network.save(tmp_path / "network.keras")
@@ -171,9 +170,8 @@ np.savez(f"{folder}/found.npz", **edition.intermediates(network, np.load(f"{fold
 
 @pytest.mark.slow
 def test_a_saved_network_is_read_in_a_fresh_process(reference: Case, tmp_path: Path) -> None:
-    spec = short(SMALL)
-    arrays, x, expected = reference(spec)
-    network = built(spec, arrays)
+    arrays, x, expected = reference(SMALL)
+    network = built(SMALL, arrays)
     network.save(tmp_path / "network.keras")
     np.save(tmp_path / "x.npy", x)
     (tmp_path / "config.json").write_text(network.config.to_json())
