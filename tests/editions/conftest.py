@@ -22,7 +22,8 @@ SPECS = {
     # Few blocks: unbounded, a random network of 17 grows until float32 is no measure.
     "relu": NetworkSpec(stages=PAPER_STAGES[:3], numerics=Numerics(activation="relu"), **TINY),
     "no shortcut": short(NetworkSpec(shortcut="none", **TINY)),
-    "relu projections": short(NetworkSpec(projection="relu", **TINY)),
+    # More features: of 24, most of which are small, the logits would hardly differ.
+    "relu projections": short(NetworkSpec(projection="relu", **{**TINY, "head_channels": 64})),
     "grey": short(NetworkSpec(input_channels=1, **TINY)),
     "article-torch": short(published("article-torch", **TINY)),
     "article-keras": short(published("article-keras", **TINY)),
