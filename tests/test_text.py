@@ -3,6 +3,9 @@ import io
 import json
 import math
 import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -167,7 +170,30 @@ def test_every_name_is_read_back(name: str) -> None:
     assert text.unescaped(text.escaped(given_name)) == given_name
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows' names are text")
+def test_names_are_the_same_letters_in_the_c_locale(tmp_path: Path) -> None:
+    name = "\u6f22 e\u0301 \U0001f600 \udce9 \\xe9"
+    (tmp_path / name).write_text("found")
+    program = (
+        "import os, sys\n"
+        "from mobilenetv2.text import escaped, unescaped\n"
+        "(name,) = os.listdir(sys.argv[1])\n"
+        "print(ascii(escaped(name)), unescaped(escaped(name)) == name, sys.getfilesystemencoding())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], check=True, capture_output=True, text=True,
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    )  # fmt: skip
+    assert done.stdout == f"{text.escaped(name)!a} True ascii\n"
+
+
 def test_json_has_neither_nan_nor_infinity() -> None:
     given = {"a": [1.5, math.nan, {"b": (math.inf, "NaN", None, 2)}]}
     assert text.json_text(given) == '{"a": [1.5, null, {"b": [null, "NaN", null, 2]}]}'
     assert text.json_text({"é": -math.inf}, ensure_ascii=False, indent=1) == '{\n "é": null\n}'
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+def test_names_in_json_have_one_escape(ascii_only: bool) -> None:
+    written = text.json_text({"\udce9": ["caf\udce9", ("\ud83d",)]}, ensure_ascii=ascii_only)
+    assert json.loads(written) == {r"\xe9": [r"caf\xe9", [r"\ud83d"]]}

@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -136,9 +137,17 @@ def escaped(name: str | os.PathLike[str]) -> str:
 
 
 def encodable(text: str) -> str:
-    """Return text whose unpaired surrogates are written as :func:`escaped` writes them."""
+    """Return text whose unpaired surrogates are written as :func:`escaped` writes them.
 
-    return text if text.isascii() else re.sub("[\ud800-\udfff]", escape_of, text)
+    Bytes that are letters in UTF-8 become these: in the C locale, Python may take none for text.
+    """
+    if text.isascii():
+        return text
+    return re.sub("[\ud800-\udfff]", escape_of, re.sub("[\udc80-\udcff]+", _letters, text))
+
+
+def _letters(found: re.Match[str]) -> str:
+    return found[0].encode("utf-8", "surrogateescape").decode("utf-8", "surrogateescape")
 
 
 def escape_of(found: re.Match[str]) -> str:
@@ -153,7 +162,11 @@ def escape_of(found: re.Match[str]) -> str:
 
 
 def unescaped(text: str) -> str:
-    """Return the name that :func:`escaped` has written, as Python's functions take it."""
+    """Return the name that :func:`escaped` has written, as Python's functions take it.
+
+    Where Python takes file names for another encoding than UTF-8, such as in the C locale, letters
+    become the bytes that this encoding has for none.
+    """
     # Bytes in a row may be the parts of one letter.
     parts = re.split(r"((?:\\x[0-9a-f]{2})+|\\ud[89a-f][0-9a-f]{2})", text)
     for place, part in enumerate(parts):
@@ -162,7 +175,10 @@ def unescaped(text: str) -> str:
         elif place % 2:
             data = bytes.fromhex(part.replace("\\x", ""))
             parts[place] = data.decode("utf-8", "surrogateescape")
-    return "".join(parts)
+    name = "".join(parts)
+    if sys.getfilesystemencoding() == "utf-8":
+        return name
+    return re.sub(r"[^\x00-\x7f\ud800-\udfff]+", lambda run: os.fsdecode(run[0].encode()), name)
 
 
 _FORMULA = "'*[=+\\-@\t\r\n\uff0b\uff0d\uff1d\uff20]"
@@ -240,21 +256,23 @@ def json_text(value: object, **how: Any) -> str:
     """
     import json  # for results only: most processes never need it
 
-    return re.sub(_UNSAFE, _escaped, json.dumps(_without_gaps(value), allow_nan=False, **how))
+    return re.sub(_UNSAFE, _escaped, json.dumps(_for_json(value), allow_nan=False, **how))
 
 
 def _escaped(found: re.Match[str]) -> str:
     import json
 
-    return found[0] if found[0] == "\n" else json.dumps(encodable(found[0]))[1:-1]
+    return found[0] if found[0] == "\n" else json.dumps(found[0])[1:-1]
 
 
-def _without_gaps(value: object) -> object:
+def _for_json(value: object) -> object:
     if isinstance(value, float):
         return finite(value)
+    if isinstance(value, str):
+        return encodable(value)
     if isinstance(value, dict):
-        return {key: _without_gaps(one) for key, one in value.items()}
-    return [*map(_without_gaps, value)] if isinstance(value, list | tuple) else value
+        return {_for_json(key): _for_json(one) for key, one in value.items()}
+    return [*map(_for_json, value)] if isinstance(value, list | tuple) else value
 
 
 def plain(record: object, *names: str) -> dict[str, object]:
