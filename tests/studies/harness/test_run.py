@@ -98,7 +98,7 @@ def test_a_planted_difference_is_found_by_the_whole_harness(whole: StudyResult) 
 def test_a_killed_study_goes_on_to_the_same_tables(
     number: int, whole: StudyResult, tmp_path: Path
 ) -> None:
-    output, data = tmp_path / "out", control(tmp_path / "data", slow=0.2)
+    output, data = tmp_path / "out", control(tmp_path / "data", slow=1)
     with started(output, data) as process:
         wait_for_cases(output, 3)
         process.send_signal(number)
@@ -120,7 +120,7 @@ def test_a_killed_study_goes_on_to_the_same_tables(
 
 @pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
 def test_ctrl_c_says_what_is_kept_and_ends_the_processes(tmp_path: Path) -> None:
-    output, data = tmp_path / "out", control(tmp_path / "data", slow=0.2)
+    output, data = tmp_path / "out", control(tmp_path / "data", slow=1)
     with started(output, data) as process:
         wait_for_cases(output, 2)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
