@@ -71,8 +71,10 @@ def _require_regular(path: Path, mode: int) -> None:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     if not stat.S_ISREG(mode):
         kind = KINDS.get(stat.S_IFMT(mode), "something else")
-        advice = "save its contents as a file first" if stat.S_ISFIFO(mode) else "give a file"
-        raise OSError(errno.EINVAL, f"is {kind}, not a regular file; {advice}", str(path))
+        raise OSError(
+            errno.EINVAL, f"is {kind}, not a regular file; save its contents as a file first",
+            str(path),
+        )  # fmt: skip
 
 
 def read_file(path: Path, most: int | None = None) -> bytes:
