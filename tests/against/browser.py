@@ -72,7 +72,7 @@ class Browser:
             self.events.append(self._read())
 
     def fetched(self) -> list[str]:
-        """What the page asked for, itself and what it holds left out."""
+        """Return the addresses that the page asked for, without its own and those of data in it."""
         urls = [
             event["params"]["request"]["url"]
             for event in self.events

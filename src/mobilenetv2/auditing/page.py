@@ -25,13 +25,17 @@ LARGEST = 208
 STYLE = """
 .found { margin: 1.25rem 0 0; padding-top: 1rem; border-top: 1px solid var(--line); }
 .found:first-of-type { margin: 0; padding: 0; border: 0; }
-.found > .gallery { margin-top: 0.75rem; grid-template-columns: none; display: flex; flex-wrap: wrap; }
-.together { display: flex; flex-wrap: wrap; gap: 0.5rem; padding: 0.6rem; background: var(--glow); border-radius: 10px; }
+.found > .gallery { margin-top: 0.75rem; grid-template-columns: none; display: flex;
+  flex-wrap: wrap; }
+.together { display: flex; flex-wrap: wrap; gap: 0.5rem; padding: 0.6rem;
+  background: var(--glow); border-radius: 10px; }
 .gallery figure { width: 9rem; }
-.gallery img { display: block; width: 100%; height: 8.5rem; object-fit: contain; background: var(--paper); border-radius: 6px; }
-.gallery .blank { display: grid; height: 8.5rem; place-items: center; color: var(--soft); background: var(--paper); border-radius: 6px; font-size: 0.8rem; }
+.gallery img { display: block; width: 100%; height: 8.5rem; object-fit: contain;
+  background: var(--paper); border-radius: 6px; }
+.gallery .blank { display: grid; height: 8.5rem; place-items: center; color: var(--soft);
+  background: var(--paper); border-radius: 6px; font-size: 0.8rem; }
 #grave h2 { color: rgb(var(--red)); }
-"""  # noqa: E501
+"""
 
 
 def audit_html(seen: Inspection, issues: Sequence[Issue], dataset: Dataset) -> str:

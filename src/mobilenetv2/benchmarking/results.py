@@ -207,7 +207,7 @@ def draw(rows: Sequence[Row], batch: int, title: str, path: Path) -> None:
     for row in drawn:
         _point(axis, row, batch, MARKERS[runtimes.index(row.candidate.runtime) % len(MARKERS)])
     axis.set_xscale("log")
-    _ticks(axis, [row.speed(batch).median * 1e3 for row in drawn])  # type: ignore[union-attr]
+    _ticks(axis, [speed.median * 1e3 for row in drawn if (speed := row.speed(batch))])
     axis.yaxis.set_major_formatter(require("matplotlib.ticker").PercentFormatter(1.0))
     labelled = all(row.agreement and row.agreement.right is not None for row in drawn)
     axis.set_ylabel("top-1, with its 95% interval" if labelled else "same answer as float32")

@@ -12,7 +12,7 @@ import shlex
 import sys
 from collections.abc import Callable, Collection, Sequence
 from os.path import exists  # unlike Path.exists, it takes a name of any length
-from typing import Any
+from typing import Any, NoReturn
 
 from mobilenetv2 import __version__
 from mobilenetv2.errors import MobileNetV2Error
@@ -192,7 +192,7 @@ class Parser(argparse.ArgumentParser):
         """Add an option without a value."""
         self.add_argument(name, action="store_true", help=help_)
 
-    def error(self, message: str) -> None:  # type: ignore[override]
+    def error(self, message: str) -> NoReturn:
         """Exit with one sentence that refers to the help, with the nearest word for a wrong one."""
         if wrong := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
             near = nearest(wrong[1], re.findall(r"[\w-]+", wrong[2]))

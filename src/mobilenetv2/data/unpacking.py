@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,10 +47,10 @@ def unpacked(path: Path, suffix: str) -> IO[bytes]:
     read = KINDS[suffix]
     limit = max(SMALL, path.stat().st_size * LARGEST_RATIO)
     free = shutil.disk_usage(tempfile.gettempdir()).free
-    made = tempfile.TemporaryFile()  # noqa: SIM115  # it is returned open
     size = 0
     try:
-        with open_file(path) as packed:
+        with ExitStack() as stack, open_file(path) as packed:
+            made = stack.enter_context(tempfile.TemporaryFile())
             for data in read(packed):
                 size += len(data)
                 if size > limit:
@@ -63,16 +64,13 @@ def unpacked(path: Path, suffix: str) -> IO[bytes]:
                         "enough space to unpack it; unpack it elsewhere and give its folder"
                     )
                 made.write(data)
+            made.seek(0)
+            stack.pop_all()  # it is returned open
+            return made
     except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, _Damaged) as error:
-        made.close()
         raise DataError(
             f"{escaped(path)}: damaged {suffix.removeprefix('.')} archive ({error})"
         ) from None
-    except BaseException:
-        made.close()
-        raise
-    made.seek(0)
-    return made
 
 
 class _Damaged(Exception):

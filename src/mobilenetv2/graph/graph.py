@@ -202,9 +202,9 @@ class Graph:
         """Name of the tensor that is pooled."""
         return next(op.input for op in self.operations if isinstance(op, Pool))
 
-    def replace(self, **changes: object) -> "Graph":
+    def replace(self, **changes: Any) -> "Graph":
         """Return a copy with some fields changed."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+        return dataclasses.replace(self, **changes)
 
     def with_outputs(self, *names: str) -> "Graph":
         """Return the graph with more outputs: names of tensors, or 'map' for the last map."""

@@ -11,6 +11,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -215,8 +216,8 @@ class Chain:
             raise DialectError(f"{NOT_OURS}: {what} after an activation")
         return step
 
-    def _change(self, place: Place, **changes: object) -> Place:
-        self._steps[place.step] = dataclasses.replace(self._steps[place.step], **changes)  # type: ignore[arg-type]
+    def _change(self, place: Place, **changes: Any) -> Place:
+        self._steps[place.step] = dataclasses.replace(self._steps[place.step], **changes)
         self._states[place.step] += 1
         return Place(place.step, self._states[place.step])
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,10 +128,10 @@ class State:
             raise no_head("it has two classifiers, or a branch")
         return self.head, tensor
 
-    def through(self, tensor: Tensor, **changes: object) -> Tensor:
+    def through(self, tensor: Tensor, **changes: Any) -> Tensor:
         """Return the tensor behind one more layer of the head."""
         self._layers += 1
-        return dataclasses.replace(tensor, layer=self._layers, **changes)  # type: ignore[arg-type]
+        return dataclasses.replace(tensor, layer=self._layers, **changes)
 
     def finished(self, end: Tensor) -> Head:
         """Return the head of a graph that ends at ``end``."""
