@@ -2,8 +2,10 @@
 
 import io
 import os
+import shutil
 import socket
 import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, nullcontext
@@ -20,6 +22,16 @@ from PIL import Image, ImageDraw
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests that import ONNX Runtime by themselves leave nothing in the developer's folders, either.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let JAX keep what it compiles in one folder for all processes of this run."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else a process of a run that set it
+        folder = tempfile.mkdtemp(prefix="jax-compiled-")
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
 
 # No absolute times: a busy machine is not a defect.
 hypothesis.settings.register_profile("untimed", deadline=None)

@@ -18,8 +18,8 @@ HEADS: dict[str, tuple[int, ClassifierSpec]] = {
 
 
 def with_head(name: str, size: int | tuple[int, int] = (64, 48), width: float = 0.1) -> NetworkSpec:
+    """Return a short network that ends in a head: what is before it is tested elsewhere."""
     classes, head = HEADS[name]
-    """A short network that ends in the head: what is before it is tested elsewhere."""
     spec = NetworkSpec(width=width, size=size, classes=classes, classifier=head)  # type: ignore[arg-type]
     return short(spec)
 

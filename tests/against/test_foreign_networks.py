@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from litert_converter import converter_of
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -92,7 +93,7 @@ def keras_network(rescaling: tuple[float, float] | None, last: str | None, outpu
 def converted(network: Any, kind: str, scale: Scale) -> bytes:
     import tensorflow as tf
 
-    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter = converter_of(network)
     if kind == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]

@@ -33,17 +33,20 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.engine import Engine
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
-from mobilenetv2.spec.network import NetworkSpec, Numerics
+from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {
     "symmetric": short(NetworkSpec(size=(48, 64), **TINY)),
-    "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
+    "same, odd": short(NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY)),
     "article": short(published("article-torch", size=64, **TINY)),
     "relu, one pixel left": NetworkSpec(
-        size=(32, 32), numerics=Numerics(activation="relu"), **TINY
+        size=(32, 32),
+        stages=tuple(dataclasses.replace(s, repeats=1) for s in PAPER_STAGES),
+        numerics=Numerics(activation="relu"),
+        **TINY,
     ),
     "grey": short(published("small", input_channels=1, **TINY)),
 }

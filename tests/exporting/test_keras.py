@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from short import short
 
 from mobilenetv2.errors import SpecError
 from mobilenetv2.exporting import keras as export
@@ -17,7 +18,7 @@ from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
 pytest.importorskip("keras", reason="Keras is not installed (extra: keras)")
-SPEC = NetworkSpec(width=0.1, size=(65, 97), classes=5, numerics=Numerics("same", 1e-3))
+SPEC = short(NetworkSpec(width=0.1, size=(65, 97), classes=5, numerics=Numerics("same", 1e-3)))
 
 
 def reference(spec: NetworkSpec) -> Reference:
@@ -82,10 +83,10 @@ def test_nothing_is_printed_on_any_backend(tmp_path: Path, backend: str) -> None
         "from mobilenetv2.errors import ArtifactError\n"
         "from mobilenetv2.exporting import keras\n"
         "from mobilenetv2.exporting.job import Options\n"
-        "from mobilenetv2.spec.network import NetworkSpec\n"
+        "from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec\n"
         "from mobilenetv2.spec.records import ModelConfig\n"
         "from mobilenetv2.model.arrays import random_arrays\n"
-        "spec = NetworkSpec(width=0.1, size=(48, 64), classes=5)\n"
+        "spec = NetworkSpec(stages=PAPER_STAGES[:2], width=0.1, size=(48, 64), classes=5)\n"
         "out = Path(sys.argv[1])\n"
         "keras.write_keras(ModelConfig.default(spec), random_arrays(spec), out, Options())\n"
         f"for _ in range({6 if backend == 'tensorflow' else 1}):\n"  # it warns of the fifth

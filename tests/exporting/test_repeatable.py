@@ -16,9 +16,9 @@ SCRIPT = """if True:
     from mobilenetv2.exporting.job import Options, writer_of
     from mobilenetv2.formats import FORMATS
     from mobilenetv2.model.arrays import random_arrays
-    from mobilenetv2.spec.network import NetworkSpec
+    from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
     from mobilenetv2.spec.records import ModelConfig
-    spec = NetworkSpec(width=0.1, size=(32, 32), classes=3)
+    spec = NetworkSpec(stages=PAPER_STAGES[:3], width=0.1, size=(32, 32), classes=3)
     for name in sys.argv[2:]:
         folder = Path(sys.argv[1], name)
         folder.mkdir(parents=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from short import short
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.exporting import savedmodel as export
@@ -18,7 +19,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig
 
 pytest.importorskip("tensorflow", reason="TensorFlow is not installed (extra: keras)")
-SPEC = NetworkSpec(width=0.1, size=(48, 64), classes=5)
+SPEC = short(NetworkSpec(width=0.1, size=(48, 64), classes=5))
 
 
 def reference(spec: NetworkSpec) -> Reference:

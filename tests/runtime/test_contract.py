@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from short import short
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
@@ -30,10 +31,10 @@ from mobilenetv2.spec.records import ModelConfig
 
 TINY: Any = {"width": 0.1, "classes": 5}
 SPECS = {
-    "symmetric": NetworkSpec(size=(48, 64), **TINY),
-    "same, odd": NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY),
-    "article": published("article-torch", size=64, **TINY),
-    "small, grey": published("small", input_channels=1, **TINY),
+    "symmetric": short(NetworkSpec(size=(48, 64), **TINY)),
+    "same, odd": short(NetworkSpec(size=(65, 97), numerics=Numerics("same", 1e-3), **TINY)),
+    "article": short(published("article-torch", size=64, **TINY)),
+    "small, grey": short(published("small", input_channels=1, **TINY)),
 }
 SPEC = SPECS["symmetric"]
 PAIRS = [(engine, format_) for engine in ENGINES for format_ in RUNTIMES[engine].formats]

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from short import short
 
 from mobilenetv2.editions import keras as edition
 from mobilenetv2.editions.keras_backend import choose
@@ -24,7 +25,7 @@ from mobilenetv2.spec.network import NetworkSpec, Numerics
 
 BACKEND = choose(os.environ.get("KERAS_BACKEND", "tensorflow"))
 Case = Callable[[NetworkSpec], Any]
-SMALL = NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0)
+SMALL = short(NetworkSpec(width=0.1, size=(40, 33), classes=5, head_channels=24, dropout=0.0))
 SHALLOW = SMALL.replace(stages=SMALL.stages[:2])
 KERAS = Numerics("same", 1e-3, 0.99, "old", running_variance="biased")
 # Only on TensorFlow does Keras compute in float64.

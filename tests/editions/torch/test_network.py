@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from short import short
 
 from mobilenetv2.editions import numpy as reference
 from mobilenetv2.editions.torch import MobileNetV2, dump, load
@@ -126,8 +127,9 @@ def test_channels_last_gives_the_same_numbers_and_stays(name: str) -> None:
 @pytest.mark.slow  # a trace by PyTorch's compiler takes many seconds
 @pytest.mark.parametrize("name", ["same", "defaults", "article-torch"])
 def test_it_compiles_without_a_graph_break(name: str) -> None:
-    network, _ = build(SPECS[name])
-    x = torch.from_numpy(pictures(SPECS[name]))
+    spec = short(SPECS[name])
+    network, _ = build(spec)
+    x = torch.from_numpy(pictures(spec))
     compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), network(x), rtol=1e-5, atol=1e-5)
@@ -142,8 +144,9 @@ def test_it_compiles_without_a_graph_break(name: str) -> None:
     ["same", *(pytest.param(n, marks=pytest.mark.slow) for n in ("defaults", "article-torch"))],
 )
 def test_it_exports_for_every_batch_size(name: str) -> None:
-    network, _ = build(SPECS[name])
-    x = torch.from_numpy(pictures(SPECS[name], 3))
+    spec = short(SPECS[name])
+    network, _ = build(spec)
+    x = torch.from_numpy(pictures(spec, 3))
     batch = torch.export.Dim("batch", min=1, max=64)
     exported = torch.export.export(network, (x[:2],), dynamic_shapes=({0: batch},)).module()
     with torch.no_grad():
