@@ -1,5 +1,6 @@
 """A short part of benchmarks/fuzz.py: the first mutations of every target, and the harness."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fuzz import CRASHED, READ, REFUSED, WRONG, forked, fuzz, modules, table
+from fuzz import CRASHED, READ, REFUSED, WRONG, forked, fuzz, modules
 from fuzz_target import Target, WrongAnswer
 
 from mobilenetv2.errors import WeightsError
@@ -62,28 +63,44 @@ def test_an_attempt_that_hangs_is_ended_and_counts_as_a_crash(
     assert found.status == -14 and "hang" in found.words
 
 
+TALLY = """
+import json, sys
+from pathlib import Path
+from fuzz import fuzz, table
+from fuzz_target import Target
+from mobilenetv2.errors import WeightsError
+
+path, whole = Path(sys.argv[1]), b"content" * 100
+
+def attempt():
+    found = path.read_bytes()
+    if found == whole:
+        return
+    if len(found) < 700:
+        raise WeightsError("truncated")
+    if found[:7] != b"content":
+        raise IndexError("the start")
+    assert len(bytearray(b"1" * 50_000_000)) > 0
+
+tally = fuzz(Target("a file", path, whole, attempt), 60)
+counts = {name: getattr(tally, name) for name in ("mutations", "read", "refused", "crashes")}
+shown = tally.row() in table([tally], 60, "here")
+print(json.dumps([counts, tally.memory, tally.failures, shown, path.read_bytes() == whole]))
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="attempts are made in forks")
 def test_a_tally_counts_every_mutation_once_and_measures_memory(tmp_path: Path) -> None:
-    path, whole = tmp_path / "a", b"content" * 100
-
-    def attempt() -> None:
-        found = path.read_bytes()
-        if found == whole:
-            return
-        if len(found) < 700:
-            raise WeightsError("truncated")
-        if found[:7] != b"content":
-            raise IndexError("the start")
-        assert len(bytearray(b"1" * 50_000_000)) > 0
-
-    tally = fuzz(target(path, attempt), 60)
-    assert tally.mutations == 60 == tally.read + tally.refused + tally.crashes
-    assert min(tally.read, tally.refused, tally.crashes) > 0
-    assert len(tally.failures) == tally.crashes and "IndexError" in tally.failures[0]
-    assert tally.memory > 40e6
-    assert tally.row() in table([tally], 60, "here")
-    assert path.read_bytes() == whole
+    """In a process of its own: a fork of this one would take what its heap has free."""
+    command = [sys.executable, "-c", TALLY, str(tmp_path / "a")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=FUZZ.parent, check=False)
+    assert done.returncode == 0, done.stderr
+    counts, memory, failures, shown, unchanged = json.loads(done.stdout)
+    kinds = [counts[name] for name in ("read", "refused", "crashes")]
+    assert counts["mutations"] == 60 == sum(kinds) and min(kinds) > 0
+    assert len(failures) == counts["crashes"] and "IndexError" in failures[0]
+    assert memory > 40e6 and shown and unchanged
 
 
 def test_a_target_that_is_not_read_undamaged_is_an_error(tmp_path: Path) -> None:
