@@ -11,16 +11,19 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # GB: make TORCH='...' takes what follows "pip install" in the line from PyTorch's page instead.
 TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 
+# More options of the tests: make test PYTEST='-k words'
+PYTEST ?=
+
 .PHONY: demo test test-all data check format clean
 
 demo: $(STAMPS)/torch
 	$(BIN)/python examples/demo.py
 
 test: $(STAMPS)/dev
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(PYTEST)
 
 test-all: $(STAMPS)/all
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 $(PYTEST)
 
 # What the longer tests and the benchmarks read, into MOBILENETV2_DATA (else data/): 180 MB.
 data: $(STAMPS)/torch

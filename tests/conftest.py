@@ -24,8 +24,43 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--passed``, by which CI runs a test once although it has two environments."""
+    parser.addoption(
+        "--passed", type=Path, metavar="FILE",
+        help="leave out the tests that FILE names, and add the names of those that pass",
+    )  # fmt: skip
+
+
+class Passed:
+    """Tests that passed, in a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.before = set(path.read_text("utf-8").splitlines()) if path.is_file() else set[str]()
+        self.found: list[str] = []
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        left_out = [item for item in items if item.nodeid in self.before]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.nodeid not in self.before]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call" and report.passed:
+            self.found.append(report.nodeid)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if not hasattr(session.config, "workerinput"):
+            names = sorted({*self.before, *self.found})
+            self.path.write_text("".join(f"{name}\n" for name in names), "utf-8")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Let JAX keep what it compiles in one folder for all processes of this run."""
+    if path := config.getoption("passed"):
+        config.pluginmanager.register(Passed(path))
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # else a process of a run that set it
         folder = tempfile.mkdtemp(prefix="jax-compiled-")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder

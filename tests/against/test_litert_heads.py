@@ -123,10 +123,10 @@ def converted(made: Any, path: Path, kind: Any = None, pixels: bool = False) -> 
 
 def test_the_converter_makes_the_same_of_the_model_and_of_its_function(tmp_path: Path) -> None:
     """``from_keras_model``, as people write it, takes five times as long."""
-    made, files = CASES["teachable machine"][0](), []
-    for converter in (tf.lite.TFLiteConverter.from_keras_model(made), converter_of(made)):
-        files.append(tmp_path / f"{len(files)}.tflite")
-        files[-1].write_bytes(converter.convert())
+    made, files = CASES["teachable machine"][0](), [tmp_path / "0.tflite", tmp_path / "1.tflite"]
+    converters = (tf.lite.TFLiteConverter.from_keras_model(made), converter_of(made))
+    for file, converter in zip(files, converters, strict=True):
+        file.write_bytes(converter.convert())
     (one, answers), (other, same) = map(ours, files)
     assert one.spec == other.spec and one.preprocessing == other.preprocessing
     np.testing.assert_array_equal(answers, same)
