@@ -20,6 +20,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization.scheme import Range, Scheme
 from mobilenetv2.runtime import predictor
+from mobilenetv2.runtime.onnxruntime import session_options
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
@@ -31,14 +32,11 @@ SPECS = {
     "small, grey": published("small", width=0.1, classes=4, input_channels=1),
 }
 LEVELS = onnxruntime.GraphOptimizationLevel
-EXACT = ("session.x64quantprecision", "1")
-"""Option without which products saturate on a processor without VNNI."""
 
 
 def run(data: bytes, x: NDArray, outputs: list[str], level: Any = LEVELS.ORT_ENABLE_ALL) -> Any:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level, options.graph_optimization_level = 3, level
-    options.add_session_config_entry(*EXACT)
+    options = session_options()
+    options.graph_optimization_level = level
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     return session.run(outputs, {"input": x})
 

@@ -54,7 +54,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--weight-bits", type=int, choices=(7, 8), default=8,
         help="bits of the weights (default: 8); use 7 for x86 processors without VNNI, where "
-        "products of 8 bits saturate",
+        "products of 8 bits saturate in OpenVINO, and in ONNX Runtime without this package",
     )  # fmt: skip
     parser.add_flag("--train",
         "use quantization-aware training on the training split of DATA, if calibration alone "

@@ -87,7 +87,7 @@ def quantize(
         bias_correction: True to correct the biases for the mean rounding error.
         per_tensor: True for one weight scale per layer, False for one per channel.
         weight_bits: bits of the weights; 7 is for x86 processors without VNNI, where products of 8
-            bits saturate.
+            bits saturate in OpenVINO, and in ONNX Runtime without this package.
         train: True for quantization-aware training on the training split, if calibration alone
             loses too much accuracy.
         epochs: epochs of ``train``; default: 2.

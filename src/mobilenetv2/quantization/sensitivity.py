@@ -19,7 +19,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantization.calibration import Pictures
 from mobilenetv2.quantization.post_training import Settings, quantise
 from mobilenetv2.quantization.scheme import Scheme
-from mobilenetv2.runtime.onnxruntime import ERRORS_ONLY, library
+from mobilenetv2.runtime.onnxruntime import library, session_options
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import finite, json_text
@@ -91,11 +91,8 @@ def parts(scheme: Scheme) -> dict[str, frozenset[str]]:
 
 
 def _logits(scheme: Scheme, pictures: Pictures, only: frozenset[str]) -> NDArray:
-    onnxruntime = library()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    session = onnxruntime.InferenceSession(
-        write_onnx(scheme.quantised(only)), options, providers=["CPUExecutionProvider"],
+    session = library().InferenceSession(
+        write_onnx(scheme.quantised(only)), session_options(), providers=["CPUExecutionProvider"],
         # It would quantise float weights by itself: see mobilenetv2.graph.onnx.
         disabled_optimizers=["WeightBiasQuantization"],
     )  # fmt: skip

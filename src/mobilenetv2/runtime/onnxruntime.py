@@ -194,13 +194,21 @@ class OnnxRuntime(Engine):
         return np.asarray(found, np.float32)
 
 
+def session_options() -> Any:
+    """Return the options of every session: only errors are printed, and int8 products are exact.
+
+    Without VNNI, ONNX Runtime's int8 products would saturate and change answers (see
+    :mod:`mobilenetv2.graph.onnx`).
+    """
+    options = library().SessionOptions()
+    options.log_severity_level = ERRORS_ONLY
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
 def create_engine(artifact: Program, threads: int | None = None) -> OnnxRuntime:
     """Start a session on the CPU."""
-    onnxruntime = library()
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = ERRORS_ONLY
-    # Without VNNI, int8 products would saturate and change answers (see graph.onnx).
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    onnxruntime, options = library(), session_options()
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -27,7 +27,7 @@ from mobilenetv2.model.arrays import Arrays, identity_batch_norm
 from mobilenetv2.model.initialisation import initialise
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.names import BATCH_NORM
-from mobilenetv2.spec.network import NetworkSpec, Numerics, Size, StageSpec
+from mobilenetv2.spec.network import Activation, NetworkSpec, Numerics, Size, StageSpec
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.spec.rounding import scale
@@ -302,7 +302,8 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
             new = numerics.momentum_of == "new"
             momentum = round(1 - momentum, 7) if new else momentum
             numerics = dataclasses.replace(numerics, momentum=momentum)
-    return dataclasses.replace(numerics, padding=padding, activation=activations.pop())  # type: ignore[arg-type]
+    activation: Activation = "relu6" if "relu6" in activations else "relu"
+    return dataclasses.replace(numerics, padding=usual[padding].padding, activation=activation)
 
 
 def _rows(steps: Sequence[Step]) -> Iterator[Row]:

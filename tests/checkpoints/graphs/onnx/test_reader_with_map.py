@@ -18,6 +18,7 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization.scheme import Range, Scheme
+from mobilenetv2.runtime.onnxruntime import session_options
 from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -28,9 +29,9 @@ PICTURES = np.random.default_rng(0).uniform(-1, 1, (3, 3, *SPEC.size)).astype(np
 
 
 def run(data: bytes, outputs: list[str]) -> list[NDArray]:
-    options = onnxruntime.SessionOptions()  # without VNNI, products would saturate
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        data, session_options(), providers=["CPUExecutionProvider"]
+    )
     found: list[NDArray] = session.run(outputs, {"input": PICTURES})
     return found
 
