@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -303,7 +303,8 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
             momentum = round(1 - momentum, 7) if new else momentum
             numerics = dataclasses.replace(numerics, momentum=momentum)
     activation: Activation = "relu6" if "relu6" in activations else "relu"
-    return dataclasses.replace(numerics, padding=usual[padding].padding, activation=activation)
+    rule: Literal["same", "symmetric"] = "same" if padding == "same" else "symmetric"
+    return dataclasses.replace(numerics, padding=rule, activation=activation)
 
 
 def _rows(steps: Sequence[Step]) -> Iterator[Row]:
