@@ -45,7 +45,7 @@ def points(
         first, second: cases, whose means are compared seed by seed.
         level: confidence level of the interval.
     """
-    return paired(by_seed(table, first), by_seed(table, second), level).scaled(PERCENT)
+    return paired(by_seed(table, first), by_seed(table, second), level).scaled(PERCENT, "points")
 
 
 def if_learned(table: Table, findings: Sequence[Finding]) -> list[Finding]:

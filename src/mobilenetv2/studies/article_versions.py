@@ -192,7 +192,7 @@ def _whole(name: str, width: float) -> Finding:
     paper = published("paper", width=width, classes=1000)
     costs = [(multiply_adds(one), parameters(one)) for one in (spec, paper)]
     share = 100 * (costs[0][0] / costs[1][0] - 1)
-    return exact(share).finding(
+    return exact(share, "%").finding(
         f"The article's {'PyTorch' if name == 'article-torch' else 'Keras'} version costs no more "
         f"than the paper's network at width {width:g}.",
         f"It has {costs[0][0]:,} multiply-adds ({share:+.1f}%) and {costs[0][1]:,} parameters; "

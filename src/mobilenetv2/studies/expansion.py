@@ -151,7 +151,7 @@ def steepening(table: Table) -> Estimate:
     """Return what doubling the rate gains in the largest network more than in the smallest."""
     sizes = numbers(table, "cost")
     small, large = slopes(table, sizes[0]), slopes(table, sizes[-1])
-    return mean([large[seed] - small[seed] for seed in small if seed in large])
+    return mean([large[seed] - small[seed] for seed in small if seed in large]).of("points")
 
 
 def _moves(table: Table) -> Finding:

@@ -206,7 +206,7 @@ def _relu(table: Table, measure: str, size: int, points: str = SPIRAL) -> Estima
 
 def _narrow(table: Table) -> Finding:
     two, three = (_relu(table, "collapsed", size) for size in (2, 3))
-    return three.finding(
+    return three.of("share").finding(
         "ReLU in 2 or 3 dimensions loses information: points of the spiral collapse into each "
         "other (paper, section 3.2, figure 1).",
         f"Of the spiral's points, {_percent(two)} collapsed at n = 2, and {_percent(three)} at "
@@ -219,7 +219,7 @@ def _wide(table: Table) -> Finding:
     fifteen, thirty = (_relu(table, "collapsed", size) for size in (15, 30))
     unread = _relu(table, "unread", 30)
     back = table.by_seed("back", points=SPIRAL, activation="relu", scale=1, n=30)
-    return fifteen.finding(
+    return fifteen.of("share").finding(
         "ReLU in 15 to 30 dimensions keeps the information, in a bent form (paper, section 3.2, "
         "figure 1).",
         f"Of the spiral's points, {_percent(fifteen, 2)} collapsed at n = 15, and "
@@ -250,7 +250,8 @@ def _bounded(table: Table) -> Finding:
         f"{100 * one.value:.2f} points at a standard deviation of {scale} "
         f"({_interval(one, 2)})" for scale, one in more.items()
     )  # fmt: skip
-    return more[10].finding(
+    most = more[10].of("share")
+    return most.finding(
         "ReLU6 loses more than ReLU where many values exceed its bound.",
         f"At n = 15, more points collapsed with ReLU6 than with ReLU: {shown}; BatchNorm gives a "
         "deviation of 1.",
@@ -260,7 +261,7 @@ def _bounded(table: Table) -> Finding:
 def _channels(table: Table) -> Finding:
     little, more = (_relu(table, "collapsed", size, CHANNELS) for size in (36, 60))
     unread = _relu(table, "unread", 180, CHANNELS)
-    return more.finding(
+    return more.of("share").finding(
         "An expansion before ReLU keeps most of the information of a narrow tensor (paper, section "
         "3.2).",
         f"Of points in 24 dimensions, {_percent(little)} collapsed at an expansion by 1.5, and "

@@ -148,7 +148,7 @@ def _cheaper() -> Finding:
     first, second = published("mobilenet-v1"), published("paper")
     numbers = [(multiply_adds(spec), parameters(spec)) for spec in (first, second.at(classes=1000))]
     share = 100 * (numbers[1][0] / numbers[0][0] - 1)
-    return exact(share).finding(
+    return exact(share, "%").finding(
         "The whole network costs less than MobileNetV1 (paper, table 4).",
         f"MobileNetV1 has {millions(numbers[0][0])} multiply-adds and {millions(numbers[0][1])} "
         f"parameters, MobileNetV2 {millions(numbers[1][0])} and {millions(numbers[1][1])}: "
@@ -165,7 +165,7 @@ def _latency(table: Table, block: str) -> Finding:
     found, own = _timed(table, "percent_slower", block), _timed(table, "milliseconds", block)
     null = _timed(table, "percent_slower", "inverted")
     reference = _timed(table, "milliseconds", "inverted")
-    return found.finding(
+    return found.of("%").finding(
         f"At equal multiply-adds, {NAMES[block]} takes the time of MobileNetV2's block "
         "(multiply-adds are the paper's measure of cost).",
         f"In ONNX Runtime with one thread at 224 pixels, its network took {own.value:.1f} ms, "
@@ -184,7 +184,7 @@ def _memory(table: Table, block: str) -> Finding:
             for measure in ("bytes_between_blocks", "activation_bytes")
         )
         sizes[name] = f"{between:.2f} MB (16 bits) and {all_of_it:.1f} MB (32 bits)"
-    return found.finding(
+    return found.of("MB").finding(
         f"MobileNetV2 needs less memory than a network of {NAMES[block]} with the same "
         "multiply-adds (paper, section 5 and table 3).",
         f"A process of ONNX Runtime held at most {own.value:.0f} MB, {found.text(1, ' MB')} more "

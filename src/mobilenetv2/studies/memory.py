@@ -220,7 +220,7 @@ def _cheap(table: Table) -> Finding:
         verdict_on((worst.interval[0] - LITTLE, worst.interval[1] - LITTLE), "below"),
         f"The blocks' time changed by {shown} slices; the largest change, {engine} in {split}, was "
         f"{_percent(worst)}, where up to {LITTLE:.0%} counts as little.",
-        worst.value, worst.interval, worst.n,
+        worst.value, worst.interval, worst.n, "share",
     )  # fmt: skip
 
 
@@ -232,7 +232,7 @@ def _dear(table: Table) -> Finding:
         verdict_on(slowest.interval, "above"),
         f"Channel by channel, the blocks' time changed by {_percent(numpy)} with numpy and by "
         f"{_percent(torch)} with torch.",
-        slowest.value, slowest.interval, slowest.n,
+        slowest.value, slowest.interval, slowest.n, "share",
     )  # fmt: skip
 
 

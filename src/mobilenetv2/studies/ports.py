@@ -305,7 +305,7 @@ def _finding(
         f"{right['top5']:.1%} became {values['top5']:.1%}; {values['same']:.1%} of the answers "
         f"were the same; logits of up to {right['largest']:.1f} changed by up to "
         f"{values['difference']:.2g}.",
-        estimate.value, estimate.interval, estimate.n,
+        estimate.value, estimate.interval, estimate.n, "share",
     )  # fmt: skip
 
 

@@ -7,14 +7,14 @@ interval; a bootstrap interval would be too narrow for so few.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mobilenetv2.studies.study import Finding, Verdict
+from mobilenetv2.studies.study import Finding, Unit, Verdict
 
 LEVEL = 0.95
 """Confidence level of every interval that a study reports."""
@@ -31,11 +31,13 @@ class Estimate:
     """Ends of the interval; both infinite if the sample allows none."""
     n: int
     """Number of independent runs, photos or points behind it."""
+    unit: Unit = ""
 
-    def scaled(self, factor: float) -> "Estimate":
-        """Return the estimate in another unit, such as percentage points by a factor of 100."""
+    def scaled(self, factor: float, unit: Unit | None = None) -> "Estimate":
+        """Return the estimate times a factor, perhaps in another unit, such as points by 100."""
         low, high = sorted(factor * end for end in self.interval)
-        return Estimate(factor * self.value, (low, high), self.n)
+        unit = self.unit if unit is None else unit
+        return Estimate(factor * self.value, (low, high), self.n, unit)
 
     def text(self, digits: int = 2, unit: str = "") -> str:
         """Return '+0.52 points (95% interval -0.10 to +1.14, n = 5)' for the unit ' points'."""
@@ -58,12 +60,16 @@ class Estimate:
             smallest: smallest effect of interest, as :func:`judge` takes it.
         """
         verdict = judge(self.interval, direction, smallest)
-        return Finding(claim, verdict, found, self.value, self.interval, self.n)
+        return Finding(claim, verdict, found, self.value, self.interval, self.n, self.unit)
+
+    def of(self, unit: Unit) -> "Estimate":
+        """Return the same estimate with its unit."""
+        return replace(self, unit=unit)
 
 
-def exact(value: float) -> Estimate:
+def exact(value: float, unit: Unit = "") -> Estimate:
     """Return a number that nothing random went into: both ends of its interval are the number."""
-    return Estimate(float(value), (float(value), float(value)), 1)
+    return Estimate(float(value), (float(value), float(value)), 1, unit)
 
 
 def mean(values: ArrayLike, level: float = LEVEL) -> Estimate:

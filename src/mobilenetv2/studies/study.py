@@ -13,6 +13,8 @@ Factor = str | int | float
 """Value of a factor: what differs between the cases of a study, such as a width."""
 Verdict = Literal["held", "did not hold", "cannot be told"]
 """Verdict on a claim, for the networks and photos of this study."""
+Unit = Literal["", "points", "share", "%", "MB"]
+"""Unit of an estimate: percentage points, a share of 1, percent, megabytes, or a plain number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Finding:
     """Ends of the 95% interval; both are the estimate where nothing is random."""
     n: int
     """Number of independent runs behind the estimate; 1 where nothing is random."""
+    unit: Unit = ""
+    """Unit of the estimate; a 'share' is of 1."""
 
 
 @dataclass(frozen=True, slots=True)

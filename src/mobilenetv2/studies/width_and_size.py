@@ -124,7 +124,9 @@ def gains(rows: Sequence[tuple[float, float, float, float]]) -> tuple[float, flo
 def gains_here(table: Table) -> tuple[Estimate, Estimate, Estimate]:
     """Return the gains by width and by resolution, and the second minus the first."""
     by_width, by_size = np.transpose([gains(rows) for rows in rows_by_seed(table).values()])
-    return mean(by_width), mean(by_size), mean(by_size - by_width)
+    each = by_width, by_size, by_size - by_width
+    width, size, difference = (mean(values).of("points") for values in each)
+    return width, size, difference
 
 
 def rows_by_seed(table: Table) -> dict[int, list[tuple[float, float, float, float]]]:

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from mobilenetv2.studies.harness.results import (
     options_record,
     read_result,
 )  # fmt: skip
-from mobilenetv2.studies.study import Case, Finding, Options, Outcome, Table
+from mobilenetv2.studies.study import Case, Finding, Options, Outcome, Table, Unit
 
 STUDY = planted_study.STUDY
 
@@ -81,6 +82,12 @@ def test_a_result_shows_itself_shortly(whole: StudyResult) -> None:
 def test_intervals_and_options_in_a_record(tmp_path: Path) -> None:
     finding = Finding("c", "held", "f", 0.5, (0.25, 0.123456), 3)
     assert interval_text(finding) == "0.25 to 0.123"
+    units: tuple[tuple[Unit, str], ...] = (
+        ("share", "25% to 12.3%"), ("points", "0.25 to 0.123 points"), ("%", "0.25 to 0.123%"),
+        ("MB", "0.25 to 0.123 MB"),
+    )  # fmt: skip
+    for unit, text in units:
+        assert interval_text(replace(finding, unit=unit)) == text
     assert interval_text(Finding("c", "held", "f", 1.0, (1.0, 1.0), 1)) == "exact"
     assert interval_text(Finding("c", "held", "f", 0.0, (0.0, 0.0), 25)) == "0 to 0"
     alone = Finding("c", "cannot be told", "f", 1.0, (-math.inf, math.inf), 1)

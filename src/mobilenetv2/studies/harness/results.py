@@ -90,14 +90,24 @@ class StudyResult:
 
 
 def interval_text(finding: Finding) -> str:
-    """Return an interval as '-0.0123 to 0.456'.
+    """Return an interval as '-0.0123 to 0.456', with its unit; a share is written in percent.
 
     It is 'exact' for a number without chance, and 'none' for a sample that allows none.
     """
     low, high = finding.interval
     if not math.isfinite(high - low):
         return "none"
-    return "exact" if low == high and finding.n == 1 else f"{low:.3g} to {high:.3g}"
+    if low == high and finding.n == 1:
+        return "exact"
+    if finding.unit == "share":
+        return f"{_digits(100 * low)}% to {_digits(100 * high)}%"
+    space = " " if finding.unit in ("points", "MB") else ""
+    return f"{_digits(low)} to {_digits(high)}{space}{finding.unit}"
+
+
+def _digits(number: float) -> str:
+    """Return a number with three digits, or with all of its digits before the point."""
+    return f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.3g}"
 
 
 def options_record(options: Options) -> dict[str, Any]:
