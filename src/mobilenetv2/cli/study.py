@@ -59,7 +59,9 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     again = parser.add_mutually_exclusive_group()
     again.add_argument(
-        "--resume", action="store_true", help="continue a study that was stopped, as it was started"
+        "--resume",
+        action="store_true",
+        help="continue a study that was stopped, as it was started, or add runs with more --seeds",
     )
     again.add_argument("--overwrite", action="store_true", help="replace an existing study")
     parser.add_shared("--json")

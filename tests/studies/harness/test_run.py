@@ -143,10 +143,23 @@ def test_a_finished_study_is_judged_and_drawn_again_by_resume(
         assert (folder / name).read_bytes() == (whole.path / name).read_bytes(), name
 
 
+def test_more_seeds_are_added_to_a_finished_study(whole: StudyResult, tmp_path: Path) -> None:
+    folder = tmp_path / "fewer"
+    run_study(STUDY, folder, replace(OPTIONS, seeds=2))
+    kept = {path: path.read_bytes() for path in folder.glob("cases/*.json")}
+    found = run_study(STUDY, folder, OPTIONS, resume=True)
+    assert values(folder) == values(whole.path) and found.findings == whole.findings
+    assert [one["cases"] for one in found.sessions] == [8, 4]
+    assert all(path.read_bytes() == content for path, content in kept.items())
+    assert json.loads((folder / "study.json").read_text("utf-8"))["options"]["seeds"] == 3
+    with pytest.raises(StudyError, match="seeds 3, now 2"):
+        run_study(STUDY, folder, replace(OPTIONS, seeds=2), resume=True)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"seeds": 4}, "seeds 3, now 4"),
+        ({"seeds": 2}, "seeds 3, now 2"),
         ({"first_seed": 0}, "first_seed 1, now 0"),
         ({"epochs": 5}, "epochs None, now 5"),
         ({"device": "cuda"}, "device 'cpu', now 'cuda'"),

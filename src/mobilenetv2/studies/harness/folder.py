@@ -52,6 +52,8 @@ class StudyFolder:
     def check(self, resume: bool, overwrite: bool) -> None:
         """Raise unless the study may be started, or continued, in this folder.
 
+        It is continued with the same settings, or with more seeds.
+
         Raises:
             StudyError: the folder exists without ``resume`` or ``overwrite``, belongs to something
                 else, or there is no study to resume, or one with other settings.
@@ -86,7 +88,8 @@ class StudyFolder:
         before = there.get("options")
         for name, value in self.settings["options"].items():
             old = before.get(name) if isinstance(before, dict) else None
-            if old != value:
+            more = name == "seeds" and isinstance(old, int) and old < value
+            if old != value and not more:
                 differing.append(f"{argument(name)} {shown(old)}, now {shown(value)}")
         if not differing and there.get("grid") != self.settings["grid"]:
             differing.append("another grid of cases")

@@ -72,7 +72,8 @@ def study(
         photos: number of training photos, 0 for all. Default: the study's own number.
         device: where networks are trained: 'cpu', 'cuda' or 'mps'.
         data: folder with ``cifar10/`` and ``published/``. Default: the folder of ``make data``.
-        resume: True to continue a study that was stopped, with the same settings.
+        resume: True to continue a study that was stopped, with the same settings; more ``seeds``
+            add runs, also to a finished study.
         overwrite: True to replace an existing study.
 
     Returns:
