@@ -183,7 +183,7 @@ def test_a_planted_loss_is_found_and_a_null_one_is_not() -> None:
     assert verdicts["A port with blue first"] == "held"
     assert verdicts["A port with ReLU instead of ReLU6"] == "cannot be told"
     assert verdicts["A port with another momentum of BatchNorm"] == "did not hold"
-    assert found[0].estimate == pytest.approx(-0.1)
+    assert found[0].estimate == pytest.approx(-10)
     assert "90.0% became 80.0%" in found[0].found
 
 

@@ -131,7 +131,8 @@ def test_a_planted_effect_is_found() -> None:
 
 def test_an_estimate_in_words_and_as_a_finding() -> None:
     found = Estimate(0.0052, (-0.001, 0.0114), 5).scaled(100)
-    assert found.text(unit=" points") == "+0.52 points (95% interval -0.10 to +1.14, n = 5)"
+    assert found.of("points").text() == "+0.52 points (95% interval -0.10 to +1.14, n = 5)"
+    assert found.of("share").text(0) == "+52% (95% interval -10 to +114, n = 5)"
     assert exact(-3).text(0) == "-3" and "no interval" in Estimate(1.0, (-math.inf, 1), 2).text()
     assert Estimate(1.0, (0.5, 2.0), 3).scaled(-1).interval == (-2.0, -0.5)
     finding = exact(2.0).finding("Two is more.", "It is 2.", "above", 1.0)

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table, tell
-from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Parser, names
+from mobilenetv2.cli.parser import DATA_HELP, RUN_HELP, Names, Parser
 from mobilenetv2.formats import INT8, PRECISIONS, RUNTIMES
 from mobilenetv2.progress import say
 
@@ -24,11 +24,11 @@ def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_shared("model", help=RUN_HELP)
     parser.add_argument(
-        "--runtime", type=names(RUNTIMES), metavar="A,B",
+        "--runtime", type=Names(RUNTIMES), metavar="A,B",
         help=f"runtimes to compare: {', '.join(RUNTIMES)} (default: all that are installed)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", type=names((*PRECISIONS, INT8)), metavar="A,B",
+        "--precision", type=Names((*PRECISIONS, INT8)), metavar="A,B",
         help=f"precisions to compare: {', '.join(PRECISIONS)}, {INT8} (default: float32, and int8 "
         "if there are photos for calibration)",
     )  # fmt: skip

@@ -7,6 +7,8 @@ command then imports the standard library and the catalogue's table only, to be 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
 
+from mobilenetv2.cli.parser import Names
+
 MODELS = frozenset(("MODEL", "MODEL|none", "NAME"))
 """Metavars of options that accept a published name."""
 
@@ -18,8 +20,8 @@ def complete(parser: argparse.ArgumentParser) -> None:
     import argcomplete
 
     for action in fill(parser):
-        known: Sequence[str] | None = getattr(action.type, "known", None)
-        if known:
+        if isinstance(action.type, Names):
+            known = (*action.type.known, "all")
             action.completer = list_completer(known)  # type: ignore[attr-defined]  # its interface
         elif action.metavar in MODELS and action.dest in ("model", "weights", "name"):
             action.completer = complete_model  # type: ignore[attr-defined]

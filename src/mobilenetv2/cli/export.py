@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
-from mobilenetv2.cli.parser import Parser, names
+from mobilenetv2.cli.parser import Names, Parser
 from mobilenetv2.errors import MobileNetV2Error, installing
 from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
@@ -33,12 +33,12 @@ def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_shared("model", "out", nargs="?")
     parser.add_argument(
-        "--format", type=names(FORMATS), metavar="A,B",
+        "--format", type=Names(FORMATS), metavar="A,B",
         help=f"formats: {', '.join(FORMATS)}; or all, which are the installed ones (default: that "
         "of OUT's ending)",
     )  # fmt: skip
     parser.add_argument(
-        "--precision", type=names(PRECISIONS), default=["float32"], metavar="A,B",
+        "--precision", type=Names(PRECISIONS), default=["float32"], metavar="A,B",
         help=f"precisions: {', '.join(PRECISIONS)} (default: float32); for int8, use 'quantize'",
     )  # fmt: skip
     parser.add_flag("--pictures",

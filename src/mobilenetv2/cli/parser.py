@@ -277,20 +277,29 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 224 or 192x256") from None
 
 
-def names(known: Collection[str]) -> Callable[[str], list[str]]:
-    """Return a function that parses 'A,B' and 'all' to a list of names."""
+class Names:
+    """Parser of 'A,B' and 'all' to a list of names, as the type of an option.
 
-    def parse(text: str) -> list[str]:
-        words = list(known) if text == "all" else [word.strip() for word in text.split(",")]
+    Args:
+        known: the names that there are.
+    """
+
+    def __init__(self, known: Collection[str]) -> None:
+        self.known = tuple(known)
+
+    def __call__(self, text: str) -> list[str]:
+        """Return the names in a text, each once.
+
+        Raises:
+            ArgumentTypeError: a name is unknown.
+        """
+        words = self.known if text == "all" else [word.strip() for word in text.split(",")]
         found = [ALIASES.get(word, word) for word in words]
         for name in found:
-            if name == INT8 and name not in known:
+            if name == INT8 and name not in self.known:
                 raise argparse.ArgumentTypeError("for int8, use 'mobilenetv2 quantize'")
-            if name not in known:
+            if name not in self.known:
                 raise argparse.ArgumentTypeError(
-                    f"{name!r} is unknown; choose from {', '.join(known)}"
+                    f"{name!r} is unknown; choose from {', '.join(self.known)}"
                 )
         return list(dict.fromkeys(found))
-
-    parse.known = (*known, "all")  # type: ignore[attr-defined]  # for the completion
-    return parse

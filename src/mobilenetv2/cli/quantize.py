@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.cli.export import reported
 from mobilenetv2.cli.main import table
-from mobilenetv2.cli.parser import DATA_HELP, Parser, names
+from mobilenetv2.cli.parser import DATA_HELP, Names, Parser
 from mobilenetv2.formats import OF_INT8
 from mobilenetv2.text import interval
 
@@ -40,7 +40,7 @@ def add_options(parser: Parser) -> None:
         help="number of photos for the calibration (default: 200)",
     )  # fmt: skip
     parser.add_argument(
-        "--format", type=names(OF_INT8), metavar="A,B",
+        "--format", type=Names(OF_INT8), metavar="A,B",
         help=f"formats: {', '.join(OF_INT8)}, or all (default: that of OUT's ending)",
     )  # fmt: skip
     parser.add_argument(

@@ -346,7 +346,8 @@ def _reported(name: str, limits: Limits, data: bytes = b"") -> Iterator[None]:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return the operation that makes an image upright; None too if its metadata is damaged."""
-    # Pillow's exif_transpose rewrites all metadata, and fails on any invalid tag.
+    # Pillow's exif_transpose rewrites all metadata, and fails on any invalid tag. Its reader of
+    # tags raises many kinds for damaged ones.
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 from PIL import Image
 
 from mobilenetv2.text import counted
@@ -40,8 +41,7 @@ def darkness(image: Image.Image) -> Note | None:
     """Return a note on an RGB image in which every level is at most :data:`DARK`; else None."""
     # Few pixels tell of most photos that they are bright.
     for seen in (image.resize((8, 8), Image.Resampling.NEAREST), image):
-        # A list of (lowest, highest), one for each channel.
-        highest = max(int(bounds[1]) for bounds in seen.getextrema())  # type: ignore[index]
+        highest = int(np.max(seen.getextrema()))  # (lowest, highest) of each channel
         if highest > DARK:
             return None
     return Note("dark", f"no level above {highest} of 255")

@@ -168,7 +168,7 @@ def _sentence(table: Table, version: str, other: str) -> str:
             f"{size:,.0f} parameters"
         )
     return (
-        f"The difference in top-1 accuracy was {gain(table, version, other).text(1, ' points')} "
+        f"The difference in top-1 accuracy was {gain(table, version, other).text(1)} "
         f"({'; '.join(both)})."
     )
 

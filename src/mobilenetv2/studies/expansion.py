@@ -114,7 +114,7 @@ def _better_than_none(table: Table) -> Finding:
     return found.finding(
         "Expanding by 6 is better than not expanding, at equal multiply-adds (paper, section 3.4: "
         "ratios above 1 are the most useful).",
-        f"The top-1 accuracy at rate 6 minus that at rate 1 was {found.text(1, ' points')} in the "
+        f"The top-1 accuracy at rate 6 minus that at rate 1 was {found.text(1)} in the "
         f"mean over the sizes ({accuracies}).",
     )
 
@@ -162,7 +162,7 @@ def _moves(table: Table) -> Finding:
     return found.finding(
         "Smaller networks prefer lower expansion rates, and larger networks higher ones (the "
         "article; paper, section 4).",
-        f"Doubling the rate gained {found.text(2, ' points')} of top-1 accuracy more in the "
+        f"Doubling the rate gained {found.text(2)} of top-1 accuracy more in the "
         f"largest network than in the smallest; the rates with the highest means were {best}.",
     )
 

@@ -250,7 +250,7 @@ def _bounded(table: Table) -> Finding:
         f"{100 * one.value:.2f} points at a standard deviation of {scale} "
         f"({_interval(one, 2)})" for scale, one in more.items()
     )  # fmt: skip
-    most = more[10].of("share")
+    most = more[10].scaled(100, "points")
     return most.finding(
         "ReLU6 loses more than ReLU where many values exceed its bound.",
         f"At n = 15, more points collapsed with ReLU6 than with ReLU: {shown}; BatchNorm gives a "

@@ -139,7 +139,7 @@ def _accuracy(table: Table, other: str, source: str) -> Finding:
     return found.finding(
         f"At equal multiply-adds, MobileNetV2's block is more accurate than {NAMES[other]} "
         f"({source}).",
-        f"The difference in top-1 accuracy was {found.text(1, ' points')} ({'; '.join(both)}).",
+        f"The difference in top-1 accuracy was {found.text(1)} ({'; '.join(both)}).",
         smallest=SMALLEST,
     )
 
@@ -162,21 +162,23 @@ def _timed(table: Table, measure: str, block: str) -> Estimate:
 
 
 def _latency(table: Table, block: str) -> Finding:
-    found, own = _timed(table, "percent_slower", block), _timed(table, "milliseconds", block)
+    found = _timed(table, "percent_slower", block).of("%")
+    own = _timed(table, "milliseconds", block)
     null = _timed(table, "percent_slower", "inverted")
     reference = _timed(table, "milliseconds", "inverted")
-    return found.of("%").finding(
+    return found.finding(
         f"At equal multiply-adds, {NAMES[block]} takes the time of MobileNetV2's block "
         "(multiply-adds are the paper's measure of cost).",
         f"In ONNX Runtime with one thread at 224 pixels, its network took {own.value:.1f} ms, "
-        f"{found.text(1, '%')} more than MobileNetV2's with {reference.value:.1f} ms; the same "
+        f"{found.text(1)} more than MobileNetV2's with {reference.value:.1f} ms; the same "
         f"network against itself differed by {null.value:+.1f}%.",
         "equal", ALIKE,
     )  # fmt: skip
 
 
 def _memory(table: Table, block: str) -> Finding:
-    found, own = _timed(table, "megabytes_more", block), _timed(table, "megabytes", block)
+    found = _timed(table, "megabytes_more", block).of("MB")
+    own = _timed(table, "megabytes", block)
     sizes = {}
     for name in ("inverted", block):
         between, all_of_it = (
@@ -184,10 +186,10 @@ def _memory(table: Table, block: str) -> Finding:
             for measure in ("bytes_between_blocks", "activation_bytes")
         )
         sizes[name] = f"{between:.2f} MB (16 bits) and {all_of_it:.1f} MB (32 bits)"
-    return found.of("MB").finding(
+    return found.finding(
         f"MobileNetV2 needs less memory than a network of {NAMES[block]} with the same "
         "multiply-adds (paper, section 5 and table 3).",
-        f"A process of ONNX Runtime held at most {own.value:.0f} MB, {found.text(1, ' MB')} more "
+        f"A process of ONNX Runtime held at most {own.value:.0f} MB, {found.text(1)} more "
         "than with MobileNetV2; the largest tensor between blocks and all inputs and outputs of "
         f"convolutions together are {sizes[block]}, MobileNetV2's {sizes['inverted']}.",
     )

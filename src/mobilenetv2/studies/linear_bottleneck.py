@@ -73,7 +73,7 @@ def _better(table: Table, activation: str, widths: Sequence[float]) -> Finding:
     )
     sentence = (
         f"The top-1 accuracy of linear projections minus that with {name} was "
-        f"{found.text(1, ' points')} in the mean over the widths ({each})."
+        f"{found.text(1)} in the mean over the widths ({each})."
     )
     where = "section 6.4, figure 6a" if activation == "relu6" else "section 3.2"
     return found.finding(
@@ -94,7 +94,7 @@ def _narrow(table: Table, widths: Sequence[float]) -> Finding:
         "An activation after the projection costs more where the bottleneck has fewer channels "
         "(it follows from the paper, section 3.2: ReLU keeps more in more dimensions).",
         f"What ReLU6 costs at width {widths[0]:g} minus what it costs at width {widths[-1]:g} was "
-        f"{found.text(1, ' points')}.",
+        f"{found.text(1)}.",
         smallest=SMALLEST,
     )
 

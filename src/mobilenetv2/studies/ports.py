@@ -296,16 +296,15 @@ def _finding(
 ) -> Finding:
     estimate = change(values)
     verdict: Verdict = verdict_on(estimate.interval, "below", SMALLEST)
-    low, high = (100 * end for end in estimate.interval)
+    lost = estimate.scaled(100, "points")
     return Finding(
         f"A port with {PORTS[name].mistake} loses accuracy ({NETWORKS[network]}).",
         verdict,
-        f"Top-1 {right['top1']:.1%} became {values['top1']:.1%}: {100 * estimate.value:+.1f} "
-        f"points (95% interval {low:+.1f} to {high:+.1f}, n = {estimate.n}); top-5 "
+        f"Top-1 {right['top1']:.1%} became {values['top1']:.1%}: {lost.text(1)}; top-5 "
         f"{right['top5']:.1%} became {values['top5']:.1%}; {values['same']:.1%} of the answers "
         f"were the same; logits of up to {right['largest']:.1f} changed by up to "
         f"{values['difference']:.2g}.",
-        estimate.value, estimate.interval, estimate.n, "share",
+        lost.value, lost.interval, lost.n, lost.unit,
     )  # fmt: skip
 
 

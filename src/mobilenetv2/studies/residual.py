@@ -92,10 +92,7 @@ def _sentence(table: Table, other: str) -> str:
             f"{NAMES[name]}: {named(table, {'shortcut': name})} at width {width:g} with "
             f"{millions(cost)} multiply-adds and {size:,.0f} parameters"
         )
-    return (
-        f"The difference in top-1 accuracy was {gain(table, other).text(1, ' points')} "
-        f"({'; '.join(both)})."
-    )
+    return f"The difference in top-1 accuracy was {gain(table, other).text(1)} ({'; '.join(both)})."
 
 
 def draw(table: Table, path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mobilenetv2.studies.study import Finding, Unit, Verdict
+from mobilenetv2.studies.study import SUFFIXES, Finding, Unit, Verdict
 
 LEVEL = 0.95
 """Confidence level of every interval that a study reports."""
@@ -32,6 +32,7 @@ class Estimate:
     n: int
     """Number of independent runs, photos or points behind it."""
     unit: Unit = ""
+    """Unit of the number."""
 
     def scaled(self, factor: float, unit: Unit | None = None) -> "Estimate":
         """Return the estimate times a factor, perhaps in another unit, such as points by 100."""
@@ -39,14 +40,16 @@ class Estimate:
         unit = self.unit if unit is None else unit
         return Estimate(factor * self.value, (low, high), self.n, unit)
 
-    def text(self, digits: int = 2, unit: str = "") -> str:
-        """Return '+0.52 points (95% interval -0.10 to +1.14, n = 5)' for the unit ' points'."""
-        low, high = (f"{end:+.{digits}f}" for end in self.interval)
+    def text(self, digits: int = 2) -> str:
+        """Return '+0.52 points (95% interval -0.10 to +1.14, n = 5)' for the unit 'points'."""
+        shown = self.scaled(100) if self.unit == "share" else self
+        value = f"{shown.value:+.{digits}f}{SUFFIXES[self.unit]}"
+        low, high = (f"{end:+.{digits}f}" for end in shown.interval)
         if self.n < 2:
-            return f"{self.value:+.{digits}f}{unit}"
+            return value
         if not math.isfinite(self.interval[0]):
-            return f"{self.value:+.{digits}f}{unit} (n = {self.n}, no interval)"
-        return f"{self.value:+.{digits}f}{unit} (95% interval {low} to {high}, n = {self.n})"
+            return f"{value} (n = {self.n}, no interval)"
+        return f"{value} (95% interval {low} to {high}, n = {self.n})"
 
     def finding(
         self, claim: str, found: str, direction: Direction = "above", smallest: float = 0.0

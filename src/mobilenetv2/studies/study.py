@@ -15,6 +15,8 @@ Verdict = Literal["held", "did not hold", "cannot be told"]
 """Verdict on a claim, for the networks and photos of this study."""
 Unit = Literal["", "points", "share", "%", "MB"]
 """Unit of an estimate: percentage points, a share of 1, percent, megabytes, or a plain number."""
+SUFFIXES: Mapping[Unit, str] = {"": "", "points": " points", "share": "%", "%": "%", "MB": " MB"}
+"""Text behind a number, by its unit; a share is written in percent."""
 
 
 @dataclass(frozen=True, slots=True)

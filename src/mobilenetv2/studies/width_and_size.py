@@ -152,20 +152,20 @@ def judge(table: Table) -> Sequence[Finding]:
             "Width and resolution are interchangeable: doubling the multiply-adds gains as much by "
             "the one as by the other (the paper's section 4 tunes both; in TF-slim's table: " + said
             + ").",
-            f"Doubling the multiply-adds gained {by_size.text(1, ' points')} of top-1 accuracy by "
-            f"resolution and {by_width.text(1, ' points')} by width; the difference was "
-            f"{difference.text(1, ' points')}.",
+            f"Doubling the multiply-adds gained {by_size.text(1)} of top-1 accuracy by "
+            f"resolution and {by_width.text(1)} by width; the difference was "
+            f"{difference.text(1)}.",
             "equal", MARGIN,
         ),
         by_width.finding(
             "A wider network is more accurate (paper, figure 5).",
-            f"Doubling the multiply-adds by width gained {by_width.text(1, ' points')} of top-1 "
+            f"Doubling the multiply-adds by width gained {by_width.text(1)} of top-1 "
             "accuracy.",
         ),
         by_size.finding(
             "A network is more accurate on larger pictures (paper, figure 5).",
             "Doubling the multiply-adds by resolution gained "
-            f"{by_size.text(1, ' points')} of top-1 accuracy.",
+            f"{by_size.text(1)} of top-1 accuracy.",
         ),
     ]  # fmt: skip
     counted = exact(len(wrong)).finding(

@@ -35,7 +35,7 @@ from mobilenetv2.checkpoints.graphs.head import no_head
 from mobilenetv2.checkpoints.graphs.keras.config import layers_of
 from mobilenetv2.checkpoints.graphs.keras.structure import Structure, follow
 from mobilenetv2.checkpoints.graphs.keras.weights import KerasWeights
-from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, infer
+from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, by_padding, infer
 from mobilenetv2.errors import DialectError, argument, require
 from mobilenetv2.files import temporary_folder, write_atomically
 from mobilenetv2.model.arrays import Arrays, require_same
@@ -351,7 +351,7 @@ def describe(model: Structure) -> Description:
         classes=head.classes or 1000, classifier=head.classifier, dropout=head.dropout,
     )  # fmt: skip
     spec = infer(
-        model.steps, base, dict.fromkeys(("same", "symmetric"), numerics),
+        model.steps, base, by_padding(numerics),
         "same" if pads_as_keras else "symmetric", EXPORTED.families,
     )  # fmt: skip
     scaling = model.front.normalisation() if model.front else None

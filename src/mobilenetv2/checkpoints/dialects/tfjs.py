@@ -17,7 +17,7 @@ from mobilenetv2.checkpoints.containers import Container
 from mobilenetv2.checkpoints.containers.tfjs import MODEL, WEIGHTS, read_tfjs
 from mobilenetv2.checkpoints.description import ImportOptions, describe_config, parse_config
 from mobilenetv2.checkpoints.dialects.keras import model_checkpoint
-from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect
+from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, by_padding
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import atomic_folder, write_atomically
 from mobilenetv2.model.arrays import (
@@ -222,5 +222,5 @@ def _weights(arrays: Arrays) -> Arrays:
 
 DIALECT = WebDialect(
     "tfjs", (), read_tfjs, open_model, lambda *_: b"",
-    dict.fromkeys(("same", "symmetric"), NUMERICS), folder=frozenset({MODEL, WEIGHTS}),
+    by_padding(NUMERICS), folder=frozenset({MODEL, WEIGHTS}),
 )  # fmt: skip

@@ -8,7 +8,7 @@ error that offers to import the body alone.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from mobilenetv2.checkpoints.graphs.chain import Linear
 from mobilenetv2.errors import DialectError, SpecError, argument
-from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, Outputs, Pooling, Size
+from mobilenetv2.spec.network import Activation, ClassifierSpec, HiddenSpec, Outputs, Pooling, Size
 
-HIDDEN = ("relu", "relu6")
-"""Activations that a hidden layer may have; without one it is linear."""
+HIDDEN: Mapping[str, Activation] = {"relu": "relu", "relu6": "relu6"}
+"""Activations that a hidden layer may have, by name; without one it is linear."""
 PROBABILITIES = {"softmax": "softmax", "log_softmax": "softmax", "sigmoid": "sigmoid"}
 """Function that turns logits into probabilities, by the name of an activation."""
 
@@ -62,7 +62,7 @@ class _Layer:
     weight: NDArray
     """Weight as float64 (outputs, inputs)."""
     bias: NDArray | None
-    activation: str = ""
+    activation: Activation | None = None
     dropout: float = 0.0
 
 
@@ -194,9 +194,9 @@ class HeadBuilder:
         elif name not in HIDDEN:
             raise no_head(f"the activation {name}")
         elif last.activation == "relu":
-            last.activation = name  # the lower bound of two
+            last.activation = HIDDEN[name]  # the lower bound of two
         elif not last.activation:
-            last.activation = name
+            last.activation = HIDDEN[name]
 
     def dropout(self, rate: float) -> None:
         """Add a dropout of features or of a hidden layer's outputs."""
@@ -225,8 +225,8 @@ class HeadBuilder:
                 plain,
                 hidden=tuple(
                     HiddenSpec(
-                        len(layer.weight), layer.activation or "none",  # type: ignore[arg-type]
-                        layer.bias is not None, layer.dropout,
+                        len(layer.weight), layer.activation or "none", layer.bias is not None,
+                        layer.dropout,
                     )
                     for layer in hidden
                 ),
@@ -254,4 +254,4 @@ class HeadBuilder:
 
 def _finished(layer: _Layer) -> Linear:
     bias = np.zeros(len(layer.weight)) if layer.bias is None else layer.bias
-    return Linear(layer.weight.astype(np.float32), bias.astype(np.float32), layer.activation)
+    return Linear(layer.weight.astype(np.float32), bias.astype(np.float32), layer.activation or "")

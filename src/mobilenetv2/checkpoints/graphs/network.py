@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -278,6 +278,14 @@ def infer(
     raise DialectError(NO_BLOCKS)
 
 
+def by_padding(numerics: Numerics) -> dict[str, Numerics]:
+    """Return the numerics of an implementation that has both padding rules, by the rule."""
+    return {
+        "same": dataclasses.replace(numerics, padding="same"),
+        "symmetric": dataclasses.replace(numerics, padding="symmetric"),
+    }
+
+
 def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str) -> Numerics:
     paddings = {step.padding for step in in_order(steps)} - {"", "either"}
     if len(paddings) > 1:
@@ -303,8 +311,7 @@ def _numerics(steps: Sequence[Step], usual: Mapping[str, Numerics], unsure: str)
             momentum = round(1 - momentum, 7) if new else momentum
             numerics = dataclasses.replace(numerics, momentum=momentum)
     activation: Activation = "relu6" if "relu6" in activations else "relu"
-    rule: Literal["same", "symmetric"] = "same" if padding == "same" else "symmetric"
-    return dataclasses.replace(numerics, padding=rule, activation=activation)
+    return dataclasses.replace(numerics, padding=usual[padding].padding, activation=activation)
 
 
 def _rows(steps: Sequence[Step]) -> Iterator[Row]:

@@ -11,7 +11,17 @@ from mobilenetv2.documents import read_table
 from mobilenetv2.errors import StudyError
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.files import read_file
-from mobilenetv2.studies.study import Case, Factor, Finding, Options, Outcome, Row, Study, Table
+from mobilenetv2.studies.study import (
+    SUFFIXES,
+    Case,
+    Factor,
+    Finding,
+    Options,
+    Outcome,
+    Row,
+    Study,
+    Table,
+)
 from mobilenetv2.text import counted, csv_records, csv_text, plain
 
 RESULTS, TIMED, RECORD, PICTURE = "results.csv", "timed.csv", "study.json", "picture.png"
@@ -101,8 +111,7 @@ def interval_text(finding: Finding) -> str:
         return "exact"
     if finding.unit == "share":
         return f"{_digits(100 * low)}% to {_digits(100 * high)}%"
-    space = " " if finding.unit in ("points", "MB") else ""
-    return f"{_digits(low)} to {_digits(high)}{space}{finding.unit}"
+    return f"{_digits(low)} to {_digits(high)}{SUFFIXES[finding.unit]}"
 
 
 def _digits(number: float) -> str:

@@ -22,7 +22,12 @@ from mobilenetv2.checkpoints.description import (
 from mobilenetv2.checkpoints.foreign.litert_metadata import metadata_in
 from mobilenetv2.checkpoints.graphs import picture
 from mobilenetv2.checkpoints.graphs.litert.walk import walk
-from mobilenetv2.checkpoints.graphs.network import GraphCheckpoint, GraphDialect, with_bias
+from mobilenetv2.checkpoints.graphs.network import (
+    GraphCheckpoint,
+    GraphDialect,
+    by_padding,
+    with_bias,
+)
 from mobilenetv2.checkpoints.labels import labels_among
 from mobilenetv2.errors import DialectError
 from mobilenetv2.files import read_file
@@ -103,5 +108,5 @@ def _embedded(path: Path) -> dict[str, str]:
 DIALECT = GraphDialect(
     "litert", (FORMATS["litert"].suffix,), read_litert, open_graph,
     lambda config, arrays: write_litert(lower(config, arrays)),
-    {"same": SLIM, "symmetric": dataclasses.replace(SLIM, padding="symmetric")},
+    by_padding(SLIM),
 )  # fmt: skip
