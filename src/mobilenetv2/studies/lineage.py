@@ -170,7 +170,7 @@ def _latency(table: Table, block: str) -> Finding:
         f"At equal multiply-adds, {NAMES[block]} takes the time of MobileNetV2's block "
         "(multiply-adds are the paper's measure of cost).",
         f"In ONNX Runtime with one thread at 224 pixels, its network took {own.value:.1f} ms, "
-        f"{found.text(1)} more than MobileNetV2's with {reference.value:.1f} ms; the same "
+        f"{found.text(1)} compared with MobileNetV2's {reference.value:.1f} ms; the same "
         f"network against itself differed by {null.value:+.1f}%.",
         "equal", ALIKE,
     )  # fmt: skip
@@ -189,8 +189,8 @@ def _memory(table: Table, block: str) -> Finding:
     return found.finding(
         f"MobileNetV2 needs less memory than a network of {NAMES[block]} with the same "
         "multiply-adds (paper, section 5 and table 3).",
-        f"A process of ONNX Runtime held at most {own.value:.0f} MB, {found.text(1)} more "
-        "than with MobileNetV2; the largest tensor between blocks and all inputs and outputs of "
+        f"A process of ONNX Runtime held at most {own.value:.0f} MB, {found.text(1)} compared "
+        "with MobileNetV2; the largest tensor between blocks and all inputs and outputs of "
         f"convolutions together are {sizes[block]}, MobileNetV2's {sizes['inverted']}.",
     )
 
