@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +156,7 @@ class Scheme:
 
 def save_scheme(scheme: Scheme, path: Path) -> None:
     """Write a scheme as an .npz file for another process, without its config."""
-    arrays = {
+    arrays: dict[str, Any] = {  # np.savez also takes a flag by name
         f"{name}/{part}": values
         for name, pair in scheme.folded.items()
         for part, values in zip(("weight", "bias"), pair, strict=True)
@@ -165,7 +166,7 @@ def save_scheme(scheme: Scheme, path: Path) -> None:
         "per_channel": scheme.per_channel, "method": scheme.method,
         "weight_bits": scheme.weight_bits,
     }  # fmt: skip
-    np.savez(path, facts=np.array(json.dumps(facts)), **arrays)  # type: ignore[arg-type]
+    np.savez(path, facts=np.array(json.dumps(facts)), **arrays)
 
 
 def load_scheme(path: Path, config: ModelConfig) -> Scheme:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import combinations
 from math import log2
 from pathlib import Path
@@ -137,14 +138,11 @@ def slopes(table: Table, cost: float) -> dict[int, float]:
 def best_rates(table: Table) -> Mapping[float, float]:
     """Return the rate with the highest mean accuracy at each size."""
 
-    def accuracy(rate: float, cost: float) -> float:
+    def accuracy(cost: float, rate: float) -> float:
         return float(np.mean(list(table.by_seed("top1", rate=rate, cost=cost).values())))
 
     rates = numbers(table, "rate")
-    return {
-        cost: max(rates, key=lambda rate, cost=cost: accuracy(rate, cost))  # type: ignore[misc]
-        for cost in numbers(table, "cost")
-    }
+    return {cost: max(rates, key=partial(accuracy, cost)) for cost in numbers(table, "cost")}
 
 
 def steepening(table: Table) -> Estimate:
