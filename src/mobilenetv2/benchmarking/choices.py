@@ -21,7 +21,6 @@ from mobilenetv2.exporting.job import RECORD
 from mobilenetv2.exporting.verify import sample_pictures
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization.calibration_set import choose
 from mobilenetv2.runtime.predictor import is_exported
@@ -230,7 +229,8 @@ def choose_photos(
     if note := known.caution(judged, data):
         say(f"note: {note}")
     judged, notes = readable_photos(
-        judged.with_photos(tuple(draw_some(judged.photos, MOST_PHOTOS)))
+        judged.with_photos(tuple(draw_some(judged.photos, MOST_PHOTOS))),
+        reduced=config.preprocessing.decode == "reduced",
     )
     for note in notes:
         say(note)
@@ -250,10 +250,5 @@ def draw_some(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def _read(split: Split, config: AnyConfig) -> NDArray:
-    images = in_parallel(
-        lambda photo: preprocess(
-            split.image(photo), config.preprocessing, split.full_name(photo)
-        ),
-        split.photos,
-    )  # fmt: skip
+    images = in_parallel(lambda photo: split.picture(photo, config.preprocessing), split.photos)
     return np.stack(list(track(images, "reading photos", len(split))))

@@ -5,6 +5,7 @@ A cache changes only the speed, never a view. So a run can be resumed with more 
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from PIL import Image
 from mobilenetv2.data.augment import Augmentation, cut_view, generator, margins, whole_picture
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Photo, Split
+from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.progress import track
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
@@ -23,24 +25,35 @@ LIMIT = 1024**3
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
     """Return an image resized to a shorter side of ``side`` pixels, if it is larger."""
-    scale = side / min(image.size)
-    if scale >= 1:
-        return image
-    width, height = (max(side, round(pixels * scale)) for pixels in image.size)
+    size = _shrunk(side, image.size)
     # Bicubic is sharper than bilinear, and crops of the image are resized once more.
-    return image.resize((width, height), Image.Resampling.BICUBIC)
+    return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
+
+
+def _shrunk(side: int, size: tuple[int, int]) -> tuple[int, int]:
+    scale = side / min(size)
+    if scale >= 1:
+        return size
+    width, height = (max(side, round(pixels * scale)) for pixels in size)
+    return width, height
 
 
 class ResizedCache:
     """Thread-safe cache of a split's photos, resized once, up to a limit of memory.
 
     The first photos are kept until ``limit`` bytes of pixels are reached, and are never replaced:
-    an epoch uses each photo once, so a replaced photo would be missing in the next epoch. ``side``
-    is the length of the shorter side, in pixels.
+    an epoch uses each photo once, so a replaced photo would be missing in the next epoch.
+
+    Args:
+        split: the photos.
+        side: length of the shorter side, in pixels.
+        reduced: True to decode JPEG files no larger than they need to be.
+        limit: number of bytes.
     """
 
-    def __init__(self, split: Split, side: int, limit: int = LIMIT) -> None:
+    def __init__(self, split: Split, side: int, reduced: bool = False, limit: int = LIMIT) -> None:
         self.split, self.side, self.limit = split, side, limit
+        self._least = partial(_shrunk, side) if reduced else None
         self.bytes = 0
         self._held: dict[str, NDArray] = {}
         self._lock = threading.Lock()
@@ -50,7 +63,7 @@ class ResizedCache:
         held = self._held.get(photo.name)
         if held is not None:
             return Image.fromarray(held)
-        image = shrink(self.split.image(photo), self.side)
+        image = shrink(self.split.image(photo, self._least), self.side)
         pixels = np.asarray(image)
         with self._lock:  # two threads may have decoded the same photo, which counts once
             if photo.name not in self._held and self.bytes + pixels.nbytes <= self.limit:
@@ -109,8 +122,8 @@ def cache_images(split: Split, how: Augmentation, record: Preprocessing, size: S
 
     def load(index: int) -> None:
         photo = split.photos[index]
-        name = split.full_name(photo)
-        held[index] = whole_picture(split.image(photo), how, record, size, name)
+        image = split.image(photo, least_size(record.at(size)))
+        held[index] = whole_picture(image, how, record, size, split.full_name(photo))
 
     for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
         pass

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.archives import archive_suffix
@@ -20,8 +21,10 @@ from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
-from mobilenetv2.images.decode import decode
+from mobilenetv2.images.decode import Least, decode, stored_size
 from mobilenetv2.images.memory import SHARED
+from mobilenetv2.images.preprocess import least_size, preprocess
+from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.text import SHOWN, escaped, listed, quoted
 
 BUILT_IN = "digits"
@@ -48,14 +51,38 @@ class Split:
     def __len__(self) -> int:
         return len(self.photos)
 
-    def image(self, photo: Photo) -> Image.Image:
+    def image(self, photo: Photo, least: Least | None = None) -> Image.Image:
         """Return a photo as an upright RGB image.
+
+        Args:
+            photo: the photo.
+            least: size that is enough, as for :func:`mobilenetv2.images.decode.decode`.
 
         Raises:
             ImageError: the photo cannot be read.
         """
         with SHARED.work():
-            return decode(self.source.read(photo.name), self.full_name(photo))
+            return decode(self.source.read(photo.name), self.full_name(photo), least=least)
+
+    def stored_size(self, photo: Photo) -> tuple[int, int]:
+        """Return a photo's (width, height) in pixels as in its file, which is not decoded.
+
+        Raises:
+            ImageError: the file cannot be read, or is no picture.
+        """
+        with SHARED.work():
+            return stored_size(self.source.read(photo.name), self.full_name(photo))
+
+    def picture(self, photo: Photo, record: Preprocessing) -> NDArray:
+        """Return a photo as a network takes it: uint8 (height, width, channels).
+
+        Raises:
+            ImageError: the photo cannot be read, or cannot be resized.
+        """
+        with SHARED.work():  # the large picture is gone when the block ends
+            return preprocess(
+                self.image(photo, least_size(record)), record, self.full_name(photo)
+            )
 
     def full_name(self, photo: Photo) -> str:
         """Return the photo's name for messages."""

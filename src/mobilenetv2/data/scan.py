@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Dataset, Photo, Split
 from mobilenetv2.errors import DataError, ImageError, argument
-from mobilenetv2.images.decode import Decoded, decode_noted
+from mobilenetv2.images.decode import Decoded, Least, decode_noted
 from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note, summaries
 from mobilenetv2.progress import track
@@ -49,14 +49,30 @@ class Scanned(Generic[Seen]):
     """Notes on how the file was read."""
 
 
-def scan_photos(splits: Sequence[Split], see: See[Seen]) -> Iterator[Scanned[Seen]]:
-    """Scan all photos of some splits in their order, and show the progress."""
+def scan_photos(
+    splits: Sequence[Split], see: See[Seen], reduced: bool = False
+) -> Iterator[Scanned[Seen]]:
+    """Scan all photos of some splits in their order, and show the progress.
+
+    Args:
+        splits: the splits.
+        see: function that is called with every photo.
+        reduced: True if it needs only a small picture of a JPEG; all of its data is decoded, too.
+    """
     jobs = [(split, photo) for split in splits for photo in split.photos]
-    results = in_parallel(lambda job: scan_photo(*job, see), jobs)
+    least = _anything if reduced else None
+    results = in_parallel(lambda job: scan_photo(*job, see, least), jobs)
     return track(results, "checking photos", len(jobs))
 
 
-def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
+def _anything(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the least size of a picture that only has to be readable."""
+    return 1, 1
+
+
+def scan_photo(
+    split: Split, photo: Photo, see: See[Seen], least: Least | None = None
+) -> Scanned[Seen]:
     """Scan one photo; a problem is returned, not raised."""
     digest = photo.name
     try:
@@ -64,7 +80,7 @@ def scan_photo(split: Split, photo: Photo, see: See[Seen]) -> Scanned[Seen]:
         with SHARED.work():
             data, name = split.source.read(photo.name), split.full_name(photo)
             digest = hashlib.sha256(data).hexdigest()
-            decoded = decode_noted(data, name)
+            decoded = decode_noted(data, name, least=least)
             seen = see(name, decoded)
             return Scanned(split.name, photo, digest, "", seen, decoded.notes)
     except ImageError as error:
@@ -82,8 +98,15 @@ class CheckedDataset:
     """Notes for the user, one sentence each."""
 
 
-def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) -> CheckedDataset:
+def check_dataset(
+    dataset: Dataset, most_unreadable: float = MOST_UNREADABLE, reduced: bool = False
+) -> CheckedDataset:
     """Scan every photo of every split; leave out unreadable ones and copies between splits.
+
+    Args:
+        dataset: the photos.
+        most_unreadable: largest fraction of unreadable photos that is not an error.
+        reduced: True if the network's preprocessing decodes JPEG files no larger than needed.
 
     Raises:
         DataError: fewer than two classes, a class without photos to train on, or more unreadable
@@ -91,7 +114,7 @@ def check_dataset(dataset: Dataset, most_unreadable: float = MOST_UNREADABLE) ->
     """
     check_classes(dataset)
     splits = list(dataset.splits.values())
-    readable, digests, notes = _readable(splits, dataset.place, most_unreadable)
+    readable, digests, notes = _readable(splits, dataset.place, most_unreadable, reduced)
     kept, more = _without_copies(readable, digests)
     cleaned = dataclasses.replace(dataset, splits=kept)
     try:
@@ -144,14 +167,19 @@ def check_classes(dataset: Dataset) -> list[str]:
 
 
 def readable_photos(
-    split: Split, most_unreadable: float = MOST_UNREADABLE
+    split: Split, most_unreadable: float = MOST_UNREADABLE, reduced: bool = False
 ) -> tuple[Split, list[str]]:
     """Return a split without unreadable photos, and a note on each of those.
+
+    Args:
+        split: the photos.
+        most_unreadable: largest fraction of unreadable photos that is not an error.
+        reduced: True if the network's preprocessing decodes JPEG files no larger than needed.
 
     Raises:
         DataError: more photos than the fraction ``most_unreadable`` are unreadable, or all are.
     """
-    readable, _, notes = _readable([split], split.source.place, most_unreadable)
+    readable, _, notes = _readable([split], split.source.place, most_unreadable, reduced)
     kept = readable[split.name]
     if not kept.photos:
         raise DataError(f"{split.source.place}: no readable photos{_inside(split)}; add some")
@@ -163,10 +191,10 @@ def _inside(split: Split) -> str:
 
 
 def _readable(
-    splits: Sequence[Split], place: str, most: float
+    splits: Sequence[Split], place: str, most: float, reduced: bool
 ) -> tuple[dict[str, Split], dict[str, str], list[str]]:
     """Return the splits without unreadable photos, the digest of every photo, and notes."""
-    scanned = list(scan_photos(splits, lambda name, decoded: None))
+    scanned = list(scan_photos(splits, lambda name, decoded: None, reduced))
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
     if len(unreadable) > most * len(scanned):

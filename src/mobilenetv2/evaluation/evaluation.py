@@ -257,7 +257,8 @@ def evaluate(
     for one in cautions:
         say(f"note: {one}")
     with hold(Path(report), inside=True) if report is not None else nullcontext():
-        chosen, unreadable = readable_photos(chosen)
+        reduced = config.preprocessing.decode == "reduced"
+        chosen, unreadable = readable_photos(chosen, reduced=reduced)
         logits, folders = predict_split(loaded.predict, chosen, config.preprocessing)
         truth = np.array(outputs)[folders]
         predictions = Predictions(logits, truth, config.labels.names, config.outputs)

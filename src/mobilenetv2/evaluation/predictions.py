@@ -12,7 +12,6 @@ from mobilenetv2.data.batches import batches, chunked
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import OutputError
 from mobilenetv2.images.photo import Photo, network_picture
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import track
 from mobilenetv2.runtime.answers import outputs_of
@@ -49,8 +48,7 @@ def predict_split(
     """
 
     def load(index: int) -> NDArray:
-        photo = split.photos[index]
-        return preprocess(split.image(photo), record, split.full_name(photo))
+        return split.picture(split.photos[index], record)
 
     todo = batches(load, chunked(range(len(split)), BATCH))
     outputs: list[NDArray] = []

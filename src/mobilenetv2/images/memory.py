@@ -167,13 +167,19 @@ def read_photo_file(file: BufferedReader, most: int) -> bytes:
     return read_start(file, most)
 
 
-def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
+def needed(
+    image: Image.Image,
+    data: bytes = b"",
+    turned: bool = False,
+    whole: tuple[int, int] | None = None,
+) -> int:
     """Return the most bytes that a photo takes until it is small.
 
     Args:
         image: as Pillow opened it; nothing is decoded.
         data: the whole file.
         turned: True if it has to be turned upright.
+        whole: (width, height) in the file of a JPEG that is decoded smaller. Default: the image's.
     """
     stored = _STORED.get(image.mode, 4)
     kept = _DECODERS.get(image.format or "", 0)
@@ -181,7 +187,10 @@ def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
     if image.format == "HEIF" and getattr(image, "is_animated", False):
         kept = len(image.getbands())  # pi_heif keeps the bytes of a picture that is one of several
     band = 0
-    steps = [stored + kept, stored + _decoding(image, data)]
+    pixels = _pixels(image, data)
+    coded = whole[0] * whole[1] if whole else pixels
+    decoding = -(-_decoding(image, data) * coded // pixels)
+    steps = [stored + kept, stored + decoding]
     if image.mode != "RGB" or image.has_transparency_data:  # grey levels become bytes in between
         steps.append(stored + kept + _RGB + (image.mode[0] in "IF"))
         band = _BAND
@@ -189,7 +198,7 @@ def needed(image: Image.Image, data: bytes = b"", turned: bool = False) -> int:
         steps.append(_RGB + kept + _TURNING)
     # libtiff and the decoders of WebP, AVIF and JPEG 2000 copy the file.
     files = len(data) * (1 if image.format in ("JPEG", "PNG", "BMP", "GIF", "PPM", "TGA") else 2)
-    return max(steps) * _pixels(image, data) + _tile(image) + _resizing(image) + files + band
+    return max(steps) * pixels + _tile(image) + _resizing(image) + files + band
 
 
 def needed_if_cut(image: Image.Image, data: bytes, turned: bool = False) -> int:

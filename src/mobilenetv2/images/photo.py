@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import ImageError
-from mobilenetv2.images.decode import Decoded, convert, decode_noted, read_photo_noted
+from mobilenetv2.images.decode import Decoded, Least, convert, decode_noted, read_photo_noted
 from mobilenetv2.images.memory import SHARED
 from mobilenetv2.images.notes import Note
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import least_size, preprocess
 from mobilenetv2.spec.records import Preprocessing
 
 Photo: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray
@@ -47,7 +47,7 @@ def network_picture_noted(photo: Photo, record: Preprocessing) -> tuple[NDArray,
 
 
 def _prepared(photo: Photo, record: Preprocessing) -> tuple[NDArray, tuple[Note, ...]]:
-    decoded = open_photo_noted(photo)
+    decoded = open_photo_noted(photo, least_size(record))
     image = decoded.image
     is_own = isinstance(photo, Image.Image | np.ndarray)
     if is_own and image.size == record.size[::-1]:
@@ -64,14 +64,18 @@ def open_photo(photo: Photo) -> Image.Image:
     return open_photo_noted(photo).image
 
 
-def open_photo_noted(photo: Photo) -> Decoded:
+def open_photo_noted(photo: Photo, least: Least | None = None) -> Decoded:
     """Return a photo as :func:`open_photo` does, with notes on how its file was read.
+
+    Args:
+        photo: the photo; an image or an array in memory is taken whole.
+        least: size that is enough, as for :func:`mobilenetv2.images.decode.decode`.
 
     Raises:
         ImageError: as :func:`open_photo`.
     """
     if isinstance(photo, bytes):
-        return decode_noted(photo, "the photo's bytes")
+        return decode_noted(photo, "the photo's bytes", least=least)
     if isinstance(photo, Image.Image):
         return convert(photo, "photo")
     if isinstance(photo, np.ndarray):
@@ -83,7 +87,7 @@ def open_photo_noted(photo: Photo) -> Decoded:
             )
         return convert(Image.fromarray(np.ascontiguousarray(photo)), "photo")
     if isinstance(photo, str | PathLike):
-        return read_photo_noted(Path(photo))
+        return read_photo_noted(Path(photo), least=least)
     raise ImageError(
         f"a {type(photo).__name__} is no photo: a path, a file's bytes, a Pillow image or an array "
         "uint8 (height, width, 3) is"

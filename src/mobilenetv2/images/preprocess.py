@@ -3,8 +3,13 @@
 The same bytes give the same uint8 image, bit for bit, on every machine. Pillow resizes,
 antialiased; a runtime's own resize would differ by up to 3 levels. Pillow is imported only where an
 image is resized; the editions only normalise and do not need it.
+
+A record with ``decode`` 'reduced' allows a JPEG to be decoded at 1/2, 1/4 or 1/8 of its size:
+:func:`least_size` says what is enough. The picture that comes is then resized as any other.
 """
 
+from functools import partial
+from math import ceil
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +20,8 @@ from mobilenetv2.spec.records import Preprocessing
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from mobilenetv2.images.decode import Least
 
 NARROW = 16
 """Ratio of an image's sides from which on it is called long and narrow."""
@@ -46,6 +53,20 @@ def preprocess(image: "Image.Image", record: Preprocessing, name: str = "picture
         image = _resize(image, (width, height), resampling(record), name)
     image = _centre(image, record.size[1], record.size[0])
     return np.asarray(image).reshape(*record.size, record.channels)
+
+
+def least_size(record: Preprocessing) -> "Least | None":
+    """Return the function to the least size of a decoded picture; None for whole pictures.
+
+    A picture is large enough if preprocessing does not enlarge it where it would not have enlarged
+    the whole one: its central part is as large as what it is resized to.
+    """
+    return None if record.decode == "whole" or record.fit == "none" else partial(_least, record)
+
+
+def _least(record: Preprocessing, size: tuple[int, int]) -> tuple[int, int]:
+    width, height = _resized(size, record)
+    return ceil(width / record.central_fraction), ceil(height / record.central_fraction)
 
 
 def _resize(

@@ -15,7 +15,7 @@ from mobilenetv2.data.passed_over import Ignore, is_photo
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import decode
-from mobilenetv2.images.preprocess import preprocess
+from mobilenetv2.images.preprocess import least_size, preprocess
 from mobilenetv2.progress import track
 from mobilenetv2.spec.records import Preprocessing
 
@@ -152,7 +152,7 @@ def _pictures(
             if digest(data) in seen:
                 continue
             where = f"{source.place}/{name}"
-            found.append(preprocess(decode(data, where), record, where))
+            found.append(preprocess(decode(data, where, least=least_size(record)), record, where))
         except (DataError, OSError):
             continue  # one of many: another takes its place
         if len(found) == count:

@@ -65,6 +65,10 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     """Mean per channel, on the scale 0 to 255."""
     std: tuple[float, ...] = IMAGENET_STD
+    decode: Literal["whole", "reduced"] = "whole"
+    """Size at which JPEG files are decoded. 'whole': their own; 'reduced': the smallest of 1, 1/2,
+    1/4 and 1/8 of it that is at least as large as what it is resized to, which is several times as
+    fast and changes pixels slightly. With ``fit`` 'none' they are decoded whole."""
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -20,7 +20,6 @@ from mobilenetv2.errors import RecipeError, recipe_key, require
 from mobilenetv2.evaluation.calibration import measure_tempered
 from mobilenetv2.evaluation.metrics import Metrics, measure
 from mobilenetv2.evaluation.predictions import Predictions, predict_split
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.card import title
@@ -72,7 +71,7 @@ def initial_model(
         changes = {name: value for name, value in own.items() if value is not None}
         spec = published(network.name, classes=len(classes), background=None, **changes)
         spec = spec.replace(classifier=_classifier(spec, recipe))
-        seen = Preprocessing.default(spec)
+        seen = dataclasses.replace(Preprocessing.default(spec), decode=recipe.data.decode)
         if recipe.data.view == "largest":
             seen = seen.largest()
         config = ModelConfig(spec, seen, labels, Origin(TRAINED_HERE))
@@ -80,7 +79,7 @@ def initial_model(
     config, given = store.load(weights)
     origin = config.origin
     size = network.size or config.spec.size
-    seen = config.preprocessing.at(size)
+    seen = dataclasses.replace(config.preprocessing.at(size), decode=recipe.data.decode)
     config = dataclasses.replace(
         config,
         spec=config.spec.replace(size=size),
@@ -135,7 +134,7 @@ def rebased(config: ModelConfig, arrays: Arrays, train: Split) -> tuple[ModelCon
     """Restore the BatchNorm layers of a folded network, with statistics of training photos."""
     used = sample(train, REBASED_ON, 0)
     say(f"the weights have folded BatchNorm: measuring new statistics on {len(used)} photos")
-    pictures = [preprocess(used.image(photo), config.preprocessing) for photo in used.photos]
+    pictures = [used.picture(photo, config.preprocessing) for photo in used.photos]
     return rebase_on(pictures, "training photos", config, arrays)
 
 

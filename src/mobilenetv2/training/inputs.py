@@ -20,6 +20,7 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.predictions import Predictor
+from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.model.outputs import probabilities, softmax
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.network import Outputs, Size
@@ -57,7 +58,8 @@ class PhotoViews:
         if self.recipe.augmentation.crop == "resized" and self.recipe.data.shrink:
             sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
             side = round(self.recipe.data.shrink * max(max(size) for size in sizes))
-            self._resized_cache = ResizedCache(self.split, side)
+            reduced = self.record.decode == "reduced"
+            self._resized_cache = ResizedCache(self.split, side, reduced)
 
     def __len__(self) -> int:
         return len(self.split)
@@ -76,11 +78,14 @@ class PhotoViews:
     def view(self, index: int, epoch: int) -> NDArray:
         """Return one view of a photo: uint8 (height, width, channels)."""
         photo = self.split.photos[index]
-        source = self.split if self._resized_cache is None else self._resized_cache
-        image, name = source.image(photo), self.split.full_name(photo)
+        how, size = self.recipe.augmentation, self.size(epoch)
+        if self._resized_cache is not None:
+            image = self._resized_cache.image(photo)
+        else:  # a random part may be of any size, and is cut from the whole photo
+            least = None if how.crop == "resized" else least_size(self.record.at(size))
+            image = self.split.image(photo, least)
         random = generator(self.recipe.seed, epoch, index)
-        how = self.recipe.augmentation
-        return augment(image, how, self.record, self.size(epoch), random, name)
+        return augment(image, how, self.record, size, random, self.split.full_name(photo))
 
     def batches(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
         """Yield (uint8 images (batch, height, width, channels), indices) for each chunk."""

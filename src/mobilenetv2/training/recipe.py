@@ -184,6 +184,10 @@ class Data(Table):
     """Size of cached photos for random crops (``augmentation.crop`` = 'resized'): shorter side, as
     a multiple of that of the largest view. The photos are resized once and kept in memory. 0: each
     view is cut from the full photo."""
+    decode: Literal["reduced", "whole"] = "reduced"
+    """Size at which JPEG files are decoded, in training and whenever the model is used. 'reduced':
+    the smallest of 1, 1/2, 1/4 and 1/8 of their size that is at least as large as what they are
+    resized to, which is several times as fast for photos of phones. 'whole': their own size."""
 
     def __post_init__(self) -> None:
         check_bounds(self, RecipeError)

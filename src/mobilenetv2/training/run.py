@@ -190,7 +190,8 @@ def prepare(
     else:
         job = replace(job, weights=locate_weights(job))
         config, arrays = initial_model(_folder_of(job), recipe, dataset.classes)
-    readable = check_dataset(dataset, recipe.data.most_unreadable)
+    reduced = config.preprocessing.decode == "reduced"
+    readable = check_dataset(dataset, recipe.data.most_unreadable, reduced)
     for note in readable.notes:
         say(note)
     splits = divide(readable, recipe)

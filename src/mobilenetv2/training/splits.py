@@ -142,7 +142,7 @@ def choose(
     count = len(train)
     if "network.size" not in kept and min(size) > SMALL_SIZE:
         some = train.photos[:: max(1, count // SAMPLE)]
-        side = median(min(train.image(photo).size) for photo in some)
+        side = median(min(train.stored_size(photo)) for photo in some)
         if side < SMALL_PHOTO:
             changes["network.size"] = (SMALL_SIZE, SMALL_SIZE)
             reasons.append(

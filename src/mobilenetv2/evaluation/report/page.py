@@ -32,7 +32,6 @@ from mobilenetv2.evaluation.report.words import class_advice, split_words
 from mobilenetv2.evaluation.run_record import RunRecord, read_run
 from mobilenetv2.files import write_atomically
 from mobilenetv2.images.display import SMALL, data_url
-from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.progress import say
 from mobilenetv2.text import json_text, line, listed, percent
 
@@ -323,7 +322,7 @@ def images(result: Result, answers: Sequence[Answer]) -> list[NDArray]:
     """Return the photos of answers at the network's size, uint8 (height, width, channels)."""
     split, record = result.split, result.config.preprocessing
     photos = [split.photos[answer.photo] for answer in answers]
-    return [preprocess(split.image(photo), record, split.full_name(photo)) for photo in photos]
+    return [split.picture(photo, record) for photo in photos]
 
 
 def gallery(result: Result, answers: Sequence[Answer], explainer: Explainer | None) -> Markup:
