@@ -22,18 +22,18 @@ from mobilenetv2.graph.litert import CONFIG as LITERT_CONFIG
 from mobilenetv2.graph.litert import sealed as sealed_litert
 from mobilenetv2.model import seal
 from mobilenetv2.model.outputs import probabilities
-from mobilenetv2.runtime.keras import CONFIG as KERAS_CONFIG
+from mobilenetv2.runtime.engines.keras import CONFIG as KERAS_CONFIG
+from mobilenetv2.runtime.engines.onnxruntime import library
+from mobilenetv2.runtime.engines.openvino import BEGIN
+from mobilenetv2.runtime.engines.openvino import sealed as sealed_openvino
 from mobilenetv2.runtime.loading import load_model
-from mobilenetv2.runtime.onnxruntime import library
-from mobilenetv2.runtime.openvino import BEGIN
-from mobilenetv2.runtime.openvino import sealed as sealed_openvino
 
 SIZE, CLASSES = 32, 10
 IMPORTED = (
     "onnx.numpy_helper", "tflite", "flatbuffers", "mobilenetv2.checkpoints.containers.litert",
-    "mobilenetv2.checkpoints.dialects.keras", "mobilenetv2.runtime.onnxruntime",
-    "mobilenetv2.runtime.openvino", "mobilenetv2.runtime.litert", "mobilenetv2.runtime.keras",
-    "mobilenetv2.runtime.foreign",
+    "mobilenetv2.checkpoints.dialects.keras", "mobilenetv2.runtime.engines.onnxruntime",
+    "mobilenetv2.runtime.engines.openvino", "mobilenetv2.runtime.engines.litert",
+    "mobilenetv2.runtime.engines.keras", "mobilenetv2.runtime.foreign",
 )  # fmt: skip
 """Modules that attempts import, so that not each fork does it anew."""
 

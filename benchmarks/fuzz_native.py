@@ -23,9 +23,9 @@ from mobilenetv2.graph import executorch, mnn, xnnpack
 from mobilenetv2.graph.tables import NUMBERS, Schema, Tables, Unions
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.executorch import read_artifact as read_program
+from mobilenetv2.runtime.engines.executorch import read_artifact as read_program
+from mobilenetv2.runtime.engines.ncnn import checksum, weights_path
 from mobilenetv2.runtime.loading import load_model
-from mobilenetv2.runtime.ncnn import checksum, weights_path
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
 
@@ -36,7 +36,7 @@ Place = tuple[int, str]
 Mutation = Callable[[bytes, int], bytes]
 """Function from a file and a seed to a damaged file."""
 IMPORTED = (
-    "encodings.utf_8_sig", "mobilenetv2.runtime.foreign", "mobilenetv2.runtime.mnn",
+    "encodings.utf_8_sig", "mobilenetv2.runtime.foreign", "mobilenetv2.runtime.engines.mnn",
 )  # fmt: skip
 """Modules that attempts import, so that not each fork does it anew."""
 WORDS = (*map(str, HOSTILE), "nan", "inf", "1e38", "4294967295", "0.5", "-0.0", "")

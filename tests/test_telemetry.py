@@ -124,4 +124,4 @@ def test_onnx_runtime_is_imported_in_one_place() -> None:
                     names = [str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)]
                 if any(name.split(".")[0] == "onnxruntime" for name in names):
                     found.add(path.relative_to(root).as_posix())
-    assert found == {"src/mobilenetv2/runtime/onnxruntime.py"}
+    assert found == {"src/mobilenetv2/runtime/engines/onnxruntime.py"}

@@ -153,7 +153,7 @@ def test_no_reader_inflates_more_than_it_may(method: int, member: str, tmp_path:
     from mobilenetv2.checkpoints.foreign.litert_metadata import archived_texts
     from mobilenetv2.data.archives import ZipSource
     from mobilenetv2.errors import MobileNetV2Error
-    from mobilenetv2.runtime.engine import archived_config
+    from mobilenetv2.runtime.engines.engine import archived_config
 
     path = tmp_path / "bomb.zip"
     data = forged((member, method, zeros(method), 100))

@@ -22,7 +22,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization import post_training
 from mobilenetv2.quantization.scheme import Scheme, load_scheme, save_scheme
-from mobilenetv2.runtime.engine import Output
+from mobilenetv2.runtime.engines.engine import Output
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import ModelConfig

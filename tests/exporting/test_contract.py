@@ -31,7 +31,7 @@ from mobilenetv2.formats import FORMATS, PRECISIONS, Format
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.model.outputs import probabilities
-from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.engines.engine import Engine
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import PAPER_STAGES, NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

@@ -18,7 +18,7 @@ from mobilenetv2.exporting.verify import Reference, sample_pictures
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.ncnn import layers
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.mnn import read_artifact
+from mobilenetv2.runtime.engines.mnn import read_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 

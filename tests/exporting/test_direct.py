@@ -21,7 +21,7 @@ from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import OPSETS
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.predictor import create_engine
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig

@@ -16,7 +16,7 @@ from mobilenetv2.exporting.job import Options, reload
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.executorch import read_artifact
+from mobilenetv2.runtime.engines.executorch import read_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -88,7 +88,7 @@ def test_another_process_answers_the_same_bits(made: Path) -> None:
     x = np.random.default_rng(0).normal(size=(1, 1, *SPEC.size)).astype(np.float32)
     program = (
         "import sys; from pathlib import Path\n"
-        "from mobilenetv2.runtime.executorch import load_program, read_artifact\n"
+        "from mobilenetv2.runtime.engines.executorch import load_program, read_artifact\n"
         f"graph = read_artifact(Path({str(made)!r})).graph\n"
         "answer = load_program(graph, lambda: None, 1, 'm.pte')[1]\n"
         "sys.stdout.buffer.write(answer(sys.stdin.buffer.read()))\n"

@@ -12,7 +12,7 @@ from mobilenetv2.exporting import verify
 from mobilenetv2.exporting.verify import Exporter, Reference, sample_pictures
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.engines.engine import Engine, Output
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing

@@ -15,7 +15,7 @@ from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.quantization.post_training import quantise
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.predictor import create_engine
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig

@@ -24,9 +24,9 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.model.outputs import softmax
 from mobilenetv2.quantization.scheme import Range, Scheme
-from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.litert import create_engine as litert
-from mobilenetv2.runtime.litert import read_artifact
+from mobilenetv2.runtime.engines.engine import Artifact
+from mobilenetv2.runtime.engines.litert import create_engine as litert
+from mobilenetv2.runtime.engines.litert import read_artifact
 from mobilenetv2.runtime.predictor import create_engine
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics

@@ -20,7 +20,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization.scheme import Range, Scheme
 from mobilenetv2.runtime import predictor
-from mobilenetv2.runtime.onnxruntime import session_options
+from mobilenetv2.runtime.engines.onnxruntime import session_options
 from mobilenetv2.spec.blocks import Convolution, resolve
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

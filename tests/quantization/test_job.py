@@ -20,7 +20,7 @@ from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization import calibration_set, job, post_training
 from mobilenetv2.quantization.job import Judge, Judgement
 from mobilenetv2.quantization.scheme import Scheme, load_scheme, save_scheme
-from mobilenetv2.runtime.engine import Engine, Output
+from mobilenetv2.runtime.engines.engine import Engine, Output
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Preprocessing

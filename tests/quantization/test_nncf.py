@@ -18,7 +18,7 @@ from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization.job import write_int8, write_nncf
 from mobilenetv2.quantization.post_training import Settings, quantise
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published

@@ -19,8 +19,8 @@ from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization.calibration import METHODS
 from mobilenetv2.quantization.post_training import NAIVE, Settings, input_range, quantise
-from mobilenetv2.runtime import onnxruntime
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines import onnxruntime
+from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.predictor import engine_predictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

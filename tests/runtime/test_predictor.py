@@ -16,8 +16,8 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.engine import Output
-from mobilenetv2.runtime.onnxruntime import OnnxRuntime
+from mobilenetv2.runtime.engines.engine import Output
+from mobilenetv2.runtime.engines.onnxruntime import OnnxRuntime
 from mobilenetv2.runtime.predictor import (
     create_engine,
     load_artifact,

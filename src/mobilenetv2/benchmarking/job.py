@@ -22,7 +22,7 @@ from mobilenetv2.model import store
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization import post_training
 from mobilenetv2.quantization.scheme import save_scheme
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.foreign import ForeignArtifact, known_artifact
 from mobilenetv2.runtime.predictor import create_engine, engine_predictor, load_artifact
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig

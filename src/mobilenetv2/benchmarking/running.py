@@ -11,7 +11,7 @@ from mobilenetv2.benchmarking import machine
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.images.preprocess import engine_input
-from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.engines.engine import Engine
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig, config_from_mapping
 
 LEAST = 2

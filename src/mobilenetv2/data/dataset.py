@@ -80,9 +80,7 @@ class Split:
             ImageError: the photo cannot be read, or cannot be resized.
         """
         with SHARED.work():  # the large picture is gone when the block ends
-            return preprocess(
-                self.image(photo, least_size(record)), record, self.full_name(photo)
-            )
+            return preprocess(self.image(photo, least_size(record)), record, self.full_name(photo))
 
     def full_name(self, photo: Photo) -> str:
         """Return the photo's name for messages."""

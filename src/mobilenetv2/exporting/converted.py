@@ -19,7 +19,7 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.ncnn import checksum, weights_path
+from mobilenetv2.runtime.engines.ncnn import checksum, weights_path
 from mobilenetv2.spec.records import TRAINED_HERE, ModelConfig, Origin
 
 # Not MNN's command mnnconvert: as it starts, it installs a package that reports every conversion

@@ -25,7 +25,7 @@ from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.card import PROBABILITIES, kind
 from mobilenetv2.process import suppress_greetings
-from mobilenetv2.runtime.engine import Engine, Output, read_bounded
+from mobilenetv2.runtime.engines.engine import Engine, Output, read_bounded
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 
@@ -120,7 +120,7 @@ def reload(out: Path, threads: int | None = None) -> "MilProgram":
 
 
 class MilProgram(Engine):
-    """Engine that computes a program image by image (:class:`mobilenetv2.runtime.engine.Engine`).
+    """Engine that computes a program image by image.
 
     Args:
         program: the program as coremltools reads it.

@@ -34,7 +34,7 @@ from mobilenetv2.formats import ALIASES, ENGINES, FORMATS, RUNTIMES, Format, Pre
 from mobilenetv2.locks import hold
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.engines.engine import Engine
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import ModelConfig

@@ -18,8 +18,8 @@ from mobilenetv2.exporting.savedmodel import limit_threads, tensorflow
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import errors_only, suppress_native_output
-from mobilenetv2.runtime.engine import Engine, Output, cannot_run
-from mobilenetv2.runtime.keras import CONFIG
+from mobilenetv2.runtime.engines.engine import Engine, Output, cannot_run
+from mobilenetv2.runtime.engines.keras import CONFIG
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 

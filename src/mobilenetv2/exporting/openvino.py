@@ -16,7 +16,7 @@ from mobilenetv2.exporting.job import Options
 from mobilenetv2.graph.graph import INPUT
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime.openvino import CONFIG, reason, sealed
+from mobilenetv2.runtime.engines.openvino import CONFIG, reason, sealed
 from mobilenetv2.spec.records import ModelConfig
 
 

@@ -17,8 +17,8 @@ from mobilenetv2.exporting.job import Options
 from mobilenetv2.graph.onnx import CONFIG_KEY
 from mobilenetv2.graph.torch import GraphModule
 from mobilenetv2.model.arrays import Arrays
-from mobilenetv2.runtime import engine
-from mobilenetv2.runtime.engine import Engine, Output, cannot_run
+from mobilenetv2.runtime.engines import engine
+from mobilenetv2.runtime.engines.engine import Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 

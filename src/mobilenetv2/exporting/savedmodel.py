@@ -19,7 +19,7 @@ from mobilenetv2.exporting.job import Options
 from mobilenetv2.graph.tensorflow import GraphFunction
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.process import errors_only, suppress_native_output
-from mobilenetv2.runtime.engine import Engine, Output, cannot_run
+from mobilenetv2.runtime.engines.engine import Engine, Output, cannot_run
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import first_line
 

@@ -32,7 +32,7 @@ from mobilenetv2.formats import FORMATS, Precision
 from mobilenetv2.images.preprocess import engine_input, preprocess
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import logits_of, probabilities
-from mobilenetv2.runtime.engine import Engine
+from mobilenetv2.runtime.engines.engine import Engine
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 from mobilenetv2.text import finite
 

@@ -27,8 +27,8 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.progress import track
 from mobilenetv2.quantization.scheme import LEVELS, Range
-from mobilenetv2.runtime import onnxruntime
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines import onnxruntime
+from mobilenetv2.runtime.engines.engine import Artifact
 
 BINS = 4096
 """Number of bins, sixteen for each of the 256 levels of a range without clipping."""

@@ -26,8 +26,8 @@ from mobilenetv2.model.folding import Folded
 from mobilenetv2.process import errors_only
 from mobilenetv2.progress import track
 from mobilenetv2.quantization.scheme import Scheme
-from mobilenetv2.runtime.engine import Engine
-from mobilenetv2.runtime.openvino import reason
+from mobilenetv2.runtime.engines.engine import Engine
+from mobilenetv2.runtime.engines.openvino import reason
 from mobilenetv2.runtime.predictor import engine_predictor
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig, Preprocessing

@@ -214,9 +214,7 @@ def _photos(
         dataset, config.preprocessing, count, split,
         Path(calibration) if calibration is not None else None, trained_on(model).parts, ignore,
     )  # fmt: skip
-    judged, notes = readable_photos(
-        photos.judged, reduced=config.preprocessing.decode == "reduced"
-    )
+    judged, notes = readable_photos(photos.judged, reduced=config.preprocessing.decode == "reduced")
     for note in notes:
         say(note)
     if len(photos.pictures) < min(ENOUGH_TO_CALIBRATE, count):

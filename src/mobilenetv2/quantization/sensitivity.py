@@ -19,7 +19,7 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.quantization.calibration import Pictures
 from mobilenetv2.quantization.post_training import Settings, quantise
 from mobilenetv2.quantization.scheme import Scheme
-from mobilenetv2.runtime.onnxruntime import library, session_options
+from mobilenetv2.runtime.engines.onnxruntime import library, session_options
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import finite, json_text

@@ -33,7 +33,7 @@ from mobilenetv2.runtime.assumptions import (
     choose_preprocessing,
     is_headless,
 )
-from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches, read_bounded
+from mobilenetv2.runtime.engines.engine import Engine, Output, in_fixed_batches, read_bounded
 from mobilenetv2.spec.foreign import ForeignConfig, Given
 from mobilenetv2.spec.records import Labels, Origin, Preprocessing
 from mobilenetv2.zips import Zip
@@ -258,14 +258,14 @@ def _runner(
 ) -> Callable[[NDArray], NDArray]:
     """Return a function from the graph's own input to its only output."""
     if artifact.format == "litert":
-        from mobilenetv2.runtime import litert
+        from mobilenetv2.runtime.engines import litert
 
         config = artifact.config
         sides = (*config.size, config.channels)
         shape = sides if config.layout == "NHWC" else (config.channels, *config.size)
         interpreter = litert.create_engine(artifact, threads, (config.batch or 1, *shape))
         return lambda x: interpreter.answer(x, interpreter.outputs[0])
-    module = importlib.import_module(f"mobilenetv2.runtime.{name or 'onnxruntime'}")
+    module = importlib.import_module(f"mobilenetv2.runtime.engines.{name or 'onnxruntime'}")
     engine = module.create_engine(artifact, threads)
     return lambda x: engine.answer(typed(x, engine.dtype), engine.outputs[0])
 

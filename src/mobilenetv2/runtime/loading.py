@@ -84,7 +84,7 @@ def load_model(
     with located(model) as found:
         place = found.place
         if runtime == TORCH or device != "cpu":
-            from mobilenetv2.runtime import torch
+            from mobilenetv2.runtime.engines import torch
 
             require_nothing(given, place)
             config, predict = torch.load_predictor(place, outputs, device, threads)
@@ -120,7 +120,7 @@ def load_network(
         _require_known(runtime)
     with located(model) as given:
         if runtime == TORCH:
-            from mobilenetv2.runtime import torch
+            from mobilenetv2.runtime.engines import torch
 
             return torch.load_feature_map(given.place, threads)
         return load_feature_map(given.place, runtime, threads)

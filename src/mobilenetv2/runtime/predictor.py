@@ -21,7 +21,7 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
-from mobilenetv2.runtime.engine import Artifact, Engine, Output, channels_of
+from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, channels_of
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.names import is_classifier
@@ -271,7 +271,7 @@ def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
         return build_artifact(*store.load(path), path, runtime)
     made = BY_ENDING[path.suffix.lower()]
     (reader,) = (name for name, other in RUNTIMES.items() if other.own == made)
-    artifact: Artifact = _module("runtime", reader).read_artifact(path)
+    artifact: Artifact = _module("runtime.engines", reader).read_artifact(path)
     return artifact
 
 
@@ -339,7 +339,7 @@ def create_engine(
         from mobilenetv2.runtime import foreign
 
         return foreign.create_engine(artifact, name, threads)
-    engine: Engine = _module("runtime", name).create_engine(artifact, threads)
+    engine: Engine = _module("runtime.engines", name).create_engine(artifact, threads)
     engine.channels = channels_of(artifact.config.spec)
     return engine
 

@@ -18,7 +18,7 @@ from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.quantization.scheme import Range, Scheme
-from mobilenetv2.runtime.onnxruntime import session_options
+from mobilenetv2.runtime.engines.onnxruntime import session_options
 from mobilenetv2.spec.names import is_classifier
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

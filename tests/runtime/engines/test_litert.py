@@ -17,7 +17,7 @@ from mobilenetv2.graph.graph import Graph
 from mobilenetv2.graph.litert import CONFIG, sealed, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.litert import read_artifact, real, stored
+from mobilenetv2.runtime.engines.litert import read_artifact, real, stored
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig

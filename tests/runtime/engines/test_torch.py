@@ -9,7 +9,7 @@ import torch as framework
 import mobilenetv2 as mn
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.runtime import torch
+from mobilenetv2.runtime.engines import torch
 from mobilenetv2.spec.names import intermediate_names
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

@@ -27,7 +27,7 @@ from mobilenetv2.graph.graph import Graph as Network
 from mobilenetv2.graph.lowering import lower_shapes
 from mobilenetv2.graph.onnx import CONFIG_KEY, FLOAT16, OPSETS, outline
 from mobilenetv2.model import seal
-from mobilenetv2.runtime.engine import (
+from mobilenetv2.runtime.engines.engine import (
     Artifact,
     Engine,
     Output,

@@ -28,7 +28,7 @@ from mobilenetv2.graph.lowering import lower_shapes
 from mobilenetv2.model import seal
 from mobilenetv2.model.outputs import logits_of, require_probabilities
 from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import (
+from mobilenetv2.runtime.engines.engine import (
     Artifact,
     Engine,
     Output,

@@ -10,7 +10,12 @@ from mobilenetv2.graph.graph import FEATURES
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import seal
-from mobilenetv2.runtime.engine import Artifact, archived_config, embedded_config, read_bounded
+from mobilenetv2.runtime.engines.engine import (
+    Artifact,
+    archived_config,
+    embedded_config,
+    read_bounded,
+)
 
 CONFIG = "mobilenetv2.json"
 """Name of our entry in the archive; Keras ignores it."""

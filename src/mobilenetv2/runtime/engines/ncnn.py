@@ -20,7 +20,7 @@ from mobilenetv2.graph.ncnn import check
 from mobilenetv2.graph.steps import held_against_config
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_native_output
-from mobilenetv2.runtime.engine import (
+from mobilenetv2.runtime.engines.engine import (
     Artifact,
     Engine,
     Output,

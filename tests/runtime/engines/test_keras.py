@@ -11,8 +11,8 @@ from mobilenetv2.exporting.job import Options
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Artifact, Output
-from mobilenetv2.runtime.keras import CONFIG
+from mobilenetv2.runtime.engines.engine import Artifact, Output
+from mobilenetv2.runtime.engines.keras import CONFIG
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing

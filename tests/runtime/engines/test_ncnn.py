@@ -16,7 +16,7 @@ from mobilenetv2.exporting.converted import write_ncnn
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.formats import Precision
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.ncnn import checksum, read_artifact, weights_path
+from mobilenetv2.runtime.engines.ncnn import checksum, read_artifact, weights_path
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published

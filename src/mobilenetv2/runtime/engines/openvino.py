@@ -18,7 +18,7 @@ from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.graph.graph import INPUT, LOGITS, MAP, Add, Conv, Linear, Pool
 from mobilenetv2.graph.lowering import SIX, lower_shapes
 from mobilenetv2.model import seal
-from mobilenetv2.runtime.engine import (
+from mobilenetv2.runtime.engines.engine import (
     Artifact,
     Engine,
     Output,

@@ -19,7 +19,7 @@ from mobilenetv2.graph import executorch as graph
 from mobilenetv2.graph.steps import held_against_config
 from mobilenetv2.model import seal
 from mobilenetv2.process import suppress_greetings
-from mobilenetv2.runtime.engine import (
+from mobilenetv2.runtime.engines.engine import (
     Artifact,
     Engine,
     Output,

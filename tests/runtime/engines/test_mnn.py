@@ -12,7 +12,7 @@ from mobilenetv2.exporting.converted import write_mnn
 from mobilenetv2.exporting.job import Options
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.mnn import first_string, read_artifact
+from mobilenetv2.runtime.engines.mnn import first_string, read_artifact
 from mobilenetv2.runtime.predictor import load_artifact
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing

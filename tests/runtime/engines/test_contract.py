@@ -23,7 +23,7 @@ from mobilenetv2.exporting.job import Options, writer_of
 from mobilenetv2.formats import ENGINES, FORMATS, RUNTIMES, engines_of
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Artifact
+from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.predictor import build_artifact, create_engine, load_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

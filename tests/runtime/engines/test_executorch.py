@@ -9,7 +9,7 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.model import seal
-from mobilenetv2.runtime.executorch import read_artifact
+from mobilenetv2.runtime.engines.executorch import read_artifact
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from mobilenetv2.graph.lowering import lower
 from mobilenetv2.graph.onnx import write_onnx
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.runtime.engine import Artifact
-from mobilenetv2.runtime.openvino import BEGIN, read_artifact, sealed
+from mobilenetv2.runtime.engines.engine import Artifact
+from mobilenetv2.runtime.engines.openvino import BEGIN, read_artifact, sealed
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig
@@ -196,7 +196,7 @@ def test_weights_that_are_missing_or_lie_elsewhere(path: Path) -> None:
 def test_a_file_that_is_too_large_is_not_opened(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mobilenetv2.runtime.openvino.LARGEST_XML", 1000)
+    monkeypatch.setattr("mobilenetv2.runtime.engines.openvino.LARGEST_XML", 1000)
     with pytest.raises(ArtifactError, match=r"m\.xml: .* bytes are more than the limit of 1,000"):
         read_artifact(path)
 

@@ -15,7 +15,7 @@ from mobilenetv2.graph.onnx import CONFIG_KEY, write_onnx
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
-from mobilenetv2.runtime.onnxruntime import read_artifact
+from mobilenetv2.runtime.engines.onnxruntime import read_artifact
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 

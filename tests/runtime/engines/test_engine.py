@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, OutputError
-from mobilenetv2.runtime.engine import Engine, Output, in_fixed_batches
+from mobilenetv2.runtime.engines.engine import Engine, Output, in_fixed_batches
 
 COUNTS = [(0, 1), (1, 1), (5, 1), (5, 2), (4, 4), (3, 8), (9, 4)]
 

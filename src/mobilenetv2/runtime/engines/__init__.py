@@ -1,0 +1,1 @@
+"""Engines: one module a runtime, which reads its files and computes."""
