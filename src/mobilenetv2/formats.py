@@ -109,6 +109,8 @@ class Runtime:
     """Format to which a model folder is converted in memory for it; '' if it runs files only."""
     forks: bool = True
     """False if its threads are the process's own: in a forked one it would wait for them."""
+    shared: bool = False
+    """True if one engine of it serves several threads at once; others need an engine each."""
 
     @property
     def own(self) -> Format:
@@ -182,8 +184,8 @@ FORMATS: dict[str, Format] = {
 RUNTIMES: dict[str, Runtime] = {
     made.name: made
     for made in (
-        Runtime("onnxruntime", ("onnx",), builds="onnx"),
-        Runtime("openvino", ("onnx", "openvino"), builds="onnx"),
+        Runtime("onnxruntime", ("onnx",), builds="onnx", shared=True),
+        Runtime("openvino", ("onnx", "openvino"), builds="onnx", shared=True),
         Runtime("litert", ("litert",), builds="litert"),
         Runtime("ncnn", ("ncnn",), forks=False),
         Runtime("mnn", ("mnn",), forks=False),

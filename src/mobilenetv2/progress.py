@@ -4,13 +4,14 @@ import contextlib
 import importlib
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO, TypeVar
 
 from mobilenetv2.text import duration, line
 
 Item = TypeVar("Item")
+Known = Callable[[], int | None]
 
 SECONDS_BETWEEN_LINES = 15.0
 SECONDS_BETWEEN_UPDATES = 0.5
@@ -36,7 +37,11 @@ def say(sentence: str) -> None:
             print(said.encode("ascii", "backslashreplace").decode(), file=stream, flush=True)
 
 
-def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Iterator[Item]:
+Total = int | Callable[[], int | None]
+"""Units of work in all, or a function that returns them, or None while they are unknown."""
+
+
+def track(items: Iterable[Item], label: str, total: Total, weight: int = 1) -> Iterator[Item]:
     """Yield ``items`` while showing how far the work is, at what rate, and the time left.
 
     Args:
@@ -45,12 +50,13 @@ def track(items: Iterable[Item], label: str, total: int, weight: int = 1) -> Ite
         weight: units (photos, say) that each item stands for; the last item may have fewer.
     """
     label = line(label)
+    known = total if callable(total) else lambda: total
     if shell := notebook():
-        yield from _status(items, label, total, weight, shell)
+        yield from _status(items, label, known, weight, shell)
     elif terminal(sys.stderr):
-        yield from _bar(items, label, total, weight)
+        yield from _bar(items, label, known, weight)
     else:
-        yield from _lines(items, label, total, weight)
+        yield from _lines(items, label, known, weight)
 
 
 def terminal(stream: TextIO | None) -> bool:
@@ -101,24 +107,24 @@ _status_line = Status()
 
 
 def _status(
-    items: Iterable[Item], label: str, total: int, weight: int, shell: Any
+    items: Iterable[Item], label: str, known: Known, weight: int, shell: Any
 ) -> Iterator[Item]:
     start = shown = time.monotonic()
     done = 0
     try:
         for item in items:
             yield item
-            done = min(done + weight, total)
+            done, total = _counted(done + weight, known())
             now = time.monotonic()
             if now - shown >= SECONDS_BETWEEN_UPDATES:
                 text = describe(label, done, total, now - start)
-                _status_line.show(shell, text, done / max(1, total))
+                _status_line.show(shell, text, done / max(1, total or 0) if total else 0.0)
                 shown = now
     finally:
         _status_line.clear(shell)
 
 
-def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator[Item]:
+def _bar(items: Iterable[Item], label: str, known: Known, weight: int) -> Iterator[Item]:
     from rich import progress
     from rich.console import Console
 
@@ -135,28 +141,36 @@ def _bar(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator
     with progress.Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=not piped
     ) as bar:
-        task = bar.add_task(label, total=total, pace="-")
+        task = bar.add_task(label, total=known(), pace="-")
         start, done = time.monotonic(), 0
         for item in items:
             yield item
-            done = min(done + weight, total)
-            bar.update(task, completed=done, pace=pace(done, time.monotonic() - start))
+            done, total = _counted(done + weight, known())
+            seconds = time.monotonic() - start
+            bar.update(task, completed=done, total=total, pace=pace(done, seconds))
 
 
-def _lines(items: Iterable[Item], label: str, total: int, weight: int) -> Iterator[Item]:
+def _lines(items: Iterable[Item], label: str, known: Known, weight: int) -> Iterator[Item]:
     start = said = time.monotonic()
     done = 0
     for item in items:
         yield item
-        done = min(done + weight, total)
+        done, total = _counted(done + weight, known())
         now = time.monotonic()
-        if now - said >= SECONDS_BETWEEN_LINES and done < total:
+        if now - said >= SECONDS_BETWEEN_LINES and done != total:
             say(describe(label, done, total, now - start))
             said = now
 
 
-def describe(label: str, done: int, total: int, seconds: float) -> str:
-    """Return 'epoch 1/2: 64 of 170, 4/s, 26 s left'."""
+def _counted(done: int, total: int | None) -> tuple[int, int | None]:
+    """Return what is done, at most the total, and the total."""
+    return (done if total is None else min(done, total)), total
+
+
+def describe(label: str, done: int, total: int | None, seconds: float) -> str:
+    """Return 'epoch 1/2: 64 of 170, 4/s, 26 s left', or without an end if it is unknown."""
+    if total is None:
+        return f"{label}: {done}, {pace(done, seconds)}"
     left = (total - done) * seconds / max(done, 1e-9)
     time_left = f"{left:.0f} s" if left < 90 else duration(left)
     return f"{label}: {done} of {total}, {pace(done, seconds)}, {time_left} left"

@@ -21,7 +21,7 @@ from mobilenetv2.quantization.calibration import METHODS
 from mobilenetv2.quantization.post_training import NAIVE, Settings, input_range, quantise
 from mobilenetv2.runtime.engines import onnxruntime
 from mobilenetv2.runtime.engines.engine import Artifact
-from mobilenetv2.runtime.predictor import engine_predictor
+from mobilenetv2.runtime.predictor import EnginePredictor
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
@@ -39,7 +39,7 @@ def pictures(spec: NetworkSpec, number: int = 8, seed: int = 0) -> NDArray:
 
 def logits(graph: bytes, config: ModelConfig, pixels: NDArray) -> NDArray:
     engine = onnxruntime.create_engine(Artifact(config, "onnx", graph, "test"))
-    answer = engine_predictor(engine, config.preprocessing)
+    answer = EnginePredictor(engine, config.preprocessing)
     return np.concatenate([answer(pixels[i : i + 10]) for i in range(0, len(pixels), 10)])
 
 

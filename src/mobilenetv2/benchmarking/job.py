@@ -24,7 +24,7 @@ from mobilenetv2.quantization import post_training
 from mobilenetv2.quantization.scheme import save_scheme
 from mobilenetv2.runtime.engines.engine import Artifact
 from mobilenetv2.runtime.foreign import ForeignArtifact, known_artifact
-from mobilenetv2.runtime.predictor import create_engine, engine_predictor, load_artifact
+from mobilenetv2.runtime.predictor import EnginePredictor, create_engine, load_artifact
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.mapping import to_mapping
 
@@ -86,7 +86,7 @@ def reference_logits(job: Job) -> NDArray:
         artifact = known
     else:
         artifact = load_artifact(job.model)  # without a trained classifier, too: speed needs none
-    predict = engine_predictor(
+    predict = EnginePredictor(
         create_engine(artifact, threads=job.threads), artifact.config.preprocessing
     )
     pictures, count = job.photos.pictures, len(job.photos.pictures)

@@ -9,6 +9,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import TypeVar
 
 import numpy as np
@@ -77,14 +78,30 @@ def in_parallel(
     jobs: Iterable[Job],
     threads: int | None = None,
     ahead: int = AHEAD,
+    ordered: bool = True,
 ) -> Iterator[Result]:
     """Yield results in the order of the jobs, computed ahead; the first error is raised.
 
     The photos that a job reads share the memory of :mod:`mobilenetv2.images.memory` until it ends.
+
+    Args:
+        function: function from a job to its result, called in threads.
+        jobs: the jobs, which are taken one by one.
+        threads: number of threads. Default: one for each core.
+        ahead: jobs in flight for each thread.
+        ordered: False to yield each result as soon as it is there.
     """
     threads = threads or workers()
     pending: deque[Future[Result]] = deque()
-    remaining = iter(jobs)
+    done: SimpleQueue[Future[Result]] = SimpleQueue()
+
+    def next_result() -> Result:
+        future = pending[0] if ordered else done.get()
+        pending.remove(future)
+        return future.result()
+
+    def is_ready() -> bool:
+        return pending[0].done() if ordered else not done.empty()
 
     def work(job: Job) -> Result:
         with SHARED.work():
@@ -92,12 +109,15 @@ def in_parallel(
 
     with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
         try:
-            for job in remaining:
-                pending.append(pool.submit(work, job))
-                if len(pending) >= ahead * threads:
-                    yield pending.popleft().result()
+            for job in jobs:
+                future = pool.submit(work, job)
+                pending.append(future)
+                if not ordered:
+                    future.add_done_callback(done.put)
+                while pending and (len(pending) >= ahead * threads or is_ready()):
+                    yield next_result()
             while pending:
-                yield pending.popleft().result()
+                yield next_result()
         finally:
             for future in pending:
                 future.cancel()

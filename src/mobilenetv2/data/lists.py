@@ -8,16 +8,21 @@ only in the current one. A path that leads nowhere stays, so that it has an answ
 import codecs
 import os
 import sys
+from collections.abc import Generator, Iterator
+from io import BufferedIOBase
 from os import PathLike
 from pathlib import Path
+from typing import BinaryIO
 
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError
 from mobilenetv2.files import open_file
 from mobilenetv2.text import escaped
 
-MOST_BYTES = 64 * 1024**2
-"""Largest size of a list."""
+MOST_BYTES = 1024**3
+"""Largest size of a list, which is read as its names are needed."""
+FIRST, LONGEST = 64 * 1024, 64 * 1024
+"""Bytes that are read at once, and of the longest name in a list."""
 STDIN = "@-"
 """Name of the list that comes on standard input."""
 
@@ -33,58 +38,74 @@ def is_list(name: str | PathLike[str]) -> bool:
     return is_table(text) and path.is_file()
 
 
-def listed_photos(name: str | PathLike[str]) -> list[Path] | None:
-    """Return the photos and folders of a list or a table; None for a name that is neither.
+def listed_photos(name: str | PathLike[str]) -> Generator[Path, None, None]:
+    """Yield the photos and folders of a list or a table, each when its turn comes.
 
     Args:
-        name: '@' and a path, '@-', or the path of a table.
+        name: '@' and a path, '@-', or the path of a table; :func:`is_list` says that it is one.
 
     Raises:
         DataError: the list is not there, is empty or no text, or the table names no photos.
         OSError: it cannot be opened.
         MissingExtra: the package that reads Parquet is not installed.
     """
-    if not is_list(name):
-        return None
     text = os.fspath(name)
     if not text.startswith("@"):
         from mobilenetv2.data.table_photos import photos_of  # most calls name no table
 
-        return photos_of(Path(name))
+        yield from photos_of(Path(name))
+        return
     if text == STDIN:
-        names, folder = _names(sys.stdin.buffer.read(MOST_BYTES + 1), "standard input"), Path()
-    else:
-        path = Path(text[1:])
-        if not path.exists():
-            raise DataError(f"{escaped(path)}: no such list of photos")
-        with open_file(path) as file:
-            names, folder = _names(file.read(MOST_BYTES + 1), escaped(path)), path.parent
-    found: list[Path] = []
-    for one in names:
-        beside = folder / one
-        found.append(beside if beside.exists() or not Path(one).exists() else Path(one))
-    return found
+        for one in _names(sys.stdin.buffer, "standard input"):
+            yield Path(one)
+        return
+    path = Path(text[1:])
+    if not path.exists():
+        raise DataError(f"{escaped(path)}: no such list of photos")
+    with open_file(path) as file:
+        for one in _names(file, escaped(path)):
+            beside = path.parent / one
+            yield beside if beside.exists() or not Path(one).exists() else Path(one)
 
 
-def _names(data: bytes, place: str) -> list[str]:
-    """Return the names in a list, in order.
+def _names(stream: BinaryIO, place: str) -> Iterator[str]:
+    """Yield the names in a list, in order, as they come.
 
     Raises:
         DataError: it is too large, is no text, or names nothing.
     """
-    if len(data) > MOST_BYTES:
-        raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
+    read, found = 0, False
+    for part in _parts(stream, place):
+        read += len(part)
+        if read > MOST_BYTES:
+            raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
+        if not part.strip():
+            continue
+        if b"\0" in part:
+            raise DataError(f"{place}: a name in the list holds a NUL, which no path has")
+        found = True
+        yield os.fsdecode(part)
+    if not found:
+        raise DataError(f"{place}: the list names no photo; write one path a line")
+
+
+def _parts(stream: BinaryIO, place: str) -> Iterator[bytes]:
+    """Yield the lines of a list, or what its NULs end, as bytes of UTF-8 or of names on a disk."""
+    start = stream.read1(FIRST) if isinstance(stream, BufferedIOBase) else stream.read(FIRST)
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
         try:
-            names = [line for line in data.decode("utf-16").splitlines() if line.strip()]
+            text = (start + stream.read(MOST_BYTES)).decode("utf-16")
         except UnicodeDecodeError:
             raise DataError(f"{place}: neither UTF-8 nor UTF-16; save the list as UTF-8") from None
-    else:
-        data = data.removeprefix(codecs.BOM_UTF8)
-        parts = data.split(b"\0") if b"\0" in data else data.splitlines()
-        names = [os.fsdecode(part) for part in parts if part.strip()]
-    if any("\0" in name for name in names):
-        raise DataError(f"{place}: a name in the list holds a NUL, which no path has")
-    if not names:
-        raise DataError(f"{place}: the list names no photo; write one path a line")
-    return names
+        yield from (line.encode() for line in text.splitlines())
+        return
+    rest = start.removeprefix(codecs.BOM_UTF8)
+    end = b"\0" if b"\0" in rest else b"\n"
+    while start:
+        *whole, rest = rest.split(end)
+        yield from (one.rstrip(b"\r") if end == b"\n" else one for one in whole)
+        if len(rest) > LONGEST:
+            raise DataError(f"{place}: a line with more than {LONGEST:,} bytes is no path")
+        start = stream.read1(FIRST) if isinstance(stream, BufferedIOBase) else stream.read(FIRST)
+        rest += start
+    yield rest.rstrip(b"\r")

@@ -2,7 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from mobilenetv2.data.archives import (
@@ -13,9 +14,9 @@ from mobilenetv2.data.archives import (
     open_archive,
 )
 from mobilenetv2.data.layout import split_of
-from mobilenetv2.data.lists import listed_photos
+from mobilenetv2.data.lists import STDIN, is_list, listed_photos
 from mobilenetv2.data.passed_over import Ignore, is_junk, is_photo
-from mobilenetv2.data.sources import FolderSource, Source
+from mobilenetv2.data.sources import FolderSource, Source, Walk
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.files import open_file
@@ -108,49 +109,83 @@ def find_photos(
         DataError: names that are not there, folders without photos, or a folder of a model or of
             a run, whose figures are no photos.
     """
-    return [photo for found in find_each(names, ignore) for photo in found]
+    given, patterns = [*names], Ignore(ignore)
+    require_photos(given, patterns)
+    return [photo for name in given for photo in photos_of(name, patterns)]
 
 
-def find_each(
-    names: Iterable[str | os.PathLike[str]], ignore: str | Iterable[str] = ()
-) -> list[list[Path]]:
-    """Return the photos of each name as :func:`find_photos` finds them.
+def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> None:
+    """Raise DataError for names that are not there, and for folders without photos.
 
-    Raises:
-        DataError: for the reasons of :func:`find_photos`; all names that are not there and all
-            folders without photos stand in one message.
+    All of them stand in one message. A folder is read as far as its first photo.
+
+    Args:
+        names: photos, folders, lists, tables and archives.
+        ignore: patterns of names in folders that are passed over.
     """
-    found: list[list[Path]] = []
     missing: list[str] = []
     empty: list[str] = []
-    patterns = Ignore(ignore)
     for name in names:
         path = Path(name)
-        listed_there = listed_photos(name)
-        places = [path] if listed_there is None else listed_there
-        inside: list[Path] = []
-        for place in places:
-            photos = _photos_in(place, patterns) if place.is_dir() else [place]
-            if listed_there is None and not photos:
+        if is_list(name):
+            if name != STDIN:  # raises for a list that is not there or names nothing
+                with closing(listed_photos(name)) as found_there:
+                    next(found_there, None)
+            continue
+        if path.is_dir():
+            _require_folder(path)
+            quick = Walk(path, ignore, ordered=False)
+            if not any(is_photo(found) for found in quick):
                 empty.append(escaped(path))
-            inside += photos or [place]  # in a list, an empty folder has an answer of its own
-        if listed_there is None and not path.exists():
+        elif not path.exists():
             missing.append(escaped(path))
-        found.append(inside)
     mistakes = [f"{listed(missing, SHOWN)}: no such photo or folder"] if missing else []
     which = "this folder" if len(empty) == 1 else "these folders"
     mistakes += [f"{listed(empty, SHOWN)}: no photos in {which}"] if empty else []
     if mistakes:
         raise DataError("; ".join(mistakes))
-    return found
 
 
-def _photos_in(folder: Path, ignore: Ignore) -> list[Path]:
-    """Return the photos in a folder, at any depth, and say what is passed over.
+def photos_of(
+    name: str | os.PathLike[str], ignore: Ignore, ordered: bool = True, quiet: bool = False
+) -> Iterator[Path]:
+    """Yield the photos of one name, one by one: those in a folder or a list, or the photo itself.
+
+    A path in a list that leads nowhere, a folder without photos in there, and a folder that cannot
+    be listed are yielded, too: their reader says what is wrong with them.
+
+    Args:
+        name: a photo, a folder, a list of photos or a table.
+        ignore: patterns of names in folders that are passed over.
+        ordered: False for the order in which a disk lists a folder.
+        quiet: True to say nothing of what is passed over.
 
     Raises:
-        DataError: the folder of a model or of a run, or that around everything on a disk.
+        DataError: a list cannot be read, or a folder is one of a model or of a run.
     """
+    places = listed_photos(name) if is_list(name) else [Path(name)]
+    for place in places:
+        if not place.is_dir():
+            yield place
+            continue
+        inside = _inside(place, ignore, ordered, quiet)
+        yield next(inside, place)
+        yield from inside
+
+
+def _inside(folder: Path, ignore: Ignore, ordered: bool, quiet: bool) -> Iterator[Path]:
+    """Yield the photos in a folder, at any depth, and say at the end what is passed over."""
+    _require_folder(folder)
+    walk = Walk(folder, ignore, ordered, lenient=True)
+    for name in walk:
+        if is_photo(name) or name in walk.unlisted:
+            yield folder / name
+    for note in [] if quiet else (*walk.notes(), *walk.passed.notes()):
+        say(note)
+
+
+def _require_folder(folder: Path) -> None:
+    """Raise DataError for the folder of a model or of a run, or that around all on a disk."""
     whole = folder.resolve()
     if whole == whole.parent:
         raise DataError(
@@ -158,10 +193,6 @@ def _photos_in(folder: Path, ignore: Ignore) -> list[Path]:
             "the photos"
         )
     require_no_model(folder)
-    source = FolderSource(folder, ignore)
-    for note in (*source.notes, *source.passed.notes()):
-        say(note)
-    return [source.path(name) for name in source.names() if is_photo(name)]
 
 
 def require_no_model(folder: Path) -> None:

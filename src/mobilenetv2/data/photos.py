@@ -1,67 +1,121 @@
 """Photos as a program gives them: one, a folder of them, or any number."""
 
-from collections.abc import Iterable, Iterator
-from os import PathLike
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from os import PathLike, fspath
+from pathlib import Path
+from types import MappingProxyType
 from typing import TypeAlias
 
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.lists import is_list
-from mobilenetv2.data.opening import find_each, find_photos
+from mobilenetv2.data.archives import archive_suffix, open_archive
+from mobilenetv2.data.lists import STDIN, is_list
+from mobilenetv2.data.opening import photos_of, require_photos
+from mobilenetv2.data.passed_over import Ignore, is_photo
+from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError
-from mobilenetv2.images.photo import Photo, path_of
+from mobilenetv2.images.photo import PackedPhoto, Photo
+from mobilenetv2.progress import say
 
 Photos: TypeAlias = Photo | Iterable[Photo]
-"""One photo, a folder, a list of photos (``@list.txt``), a table of photos, or several of these."""
+"""One photo, a folder, an archive, a list of photos (``@list.txt``), a table of photos, or several
+of these."""
 
 
-def collect(photos: Photos, ignore: str | Iterable[str] = ()) -> list[Photo] | Iterator[Photo]:
-    """Return photos one by one, those in folders at any depth and in lists, in order.
+def collect(photos: Photos, ignore: str | Iterable[str] = (), ordered: bool = True) -> "Found":
+    """Return photos to be taken one by one, those in folders at any depth, archives and lists.
 
     Args:
         photos: the photos.
         ignore: patterns of names in folders that are passed over.
-
-    Returns:
-        A list; an iterator where photos come from one, so that they are taken as they come.
+        ordered: False for the order in which a disk lists a folder, which starts at once.
 
     Raises:
         DataError: a name that is not there, a folder without photos, or neither a photo nor
             several. An iterator's names are not looked up before their turn.
     """
-    if isinstance(photos, str | PathLike):
-        return [*find_photos([photos], ignore)]
-    if isinstance(photos, bytes | Image.Image | np.ndarray):
-        return [photos]
-    if isinstance(photos, Iterator):
-        return _as_they_come(photos, ignore)
-    if not isinstance(photos, Iterable):
+    patterns = Ignore(ignore)
+    if isinstance(photos, str | PathLike | bytes | Image.Image | np.ndarray | PackedPhoto):
+        given: Iterable[Photo] = [photos]
+    elif isinstance(photos, Iterator):
+        return Found(photos, patterns, ordered)
+    elif isinstance(photos, Iterable):
+        given = [*photos]
+    else:
         raise DataError(
             f"a {type(photos).__name__} is neither a photo nor a list of photos; give a path, a "
             "file's bytes, a Pillow image or an array uint8 (height, width, 3)"
         )
-    given = list(photos)
     named = [photo for photo in given if isinstance(photo, str | PathLike)]
-    found = iter(find_each(named, ignore))
-    together: list[Photo] = []
-    for photo in given:
-        together += next(found) if isinstance(photo, str | PathLike) else [photo]
-    return together
+    require_photos(named, patterns)
+    archives = {name: open_archive(Path(name), patterns) for name in named if _is_archive(name)}
+    return Found(given, patterns, ordered, archives)
+
+
+class Found:
+    """Photos that are found as they are taken, so that a million take no memory.
+
+    Args:
+        given: photos, and names of folders, lists, tables and archives.
+        ignore: patterns of names that are passed over.
+        ordered: False for the order in which a disk lists a folder.
+        archives: the archives among the names, opened.
+    """
+
+    def __init__(
+        self,
+        given: Iterable[Photo],
+        ignore: Ignore,
+        ordered: bool = True,
+        archives: Mapping[str | PathLike[str], Source] = MappingProxyType({}),
+    ) -> None:
+        self._given, self._ignore, self._ordered, self._archives = given, ignore, ordered, archives
+
+    @property
+    def slow(self) -> bool:
+        """True if the photos come from a program one by one, perhaps slowly."""
+        return isinstance(self._given, Iterator)
+
+    def __iter__(self) -> Iterator[Photo]:
+        """Yield the photos in order.
+
+        Raises:
+            DataError: a list cannot be read.
+        """
+        return self._photos(quiet=False)
+
+    def count(self) -> int | None:
+        """Return the number of photos, which takes a look at every name; None if it is unknown."""
+        if self.slow or any(isinstance(one, str) and one == STDIN for one in self._given):
+            return None
+        return sum(1 for _ in self._photos(quiet=True))
+
+    def _photos(self, quiet: bool) -> Iterator[Photo]:
+        for photo in self._given:
+            if not isinstance(photo, str | PathLike):
+                yield photo
+            elif photo in self._archives or _is_archive(photo):
+                source = self._archives.get(photo) or open_archive(Path(photo), self._ignore)
+                yield from _packed(source, quiet)
+            else:
+                yield from photos_of(photo, self._ignore, self._ordered, quiet)
+
+
+def _is_archive(name: str | PathLike[str]) -> bool:
+    return archive_suffix(fspath(name)) is not None and Path(name).is_file()
+
+
+def _packed(source: Source, quiet: bool) -> Iterator[PackedPhoto]:
+    for name in filter(is_photo, source.names()):
+        yield PackedPhoto(Path(source.place, name), partial(source.read, name))
+    for note in [] if quiet else (*source.notes, *source.passed.notes()):
+        say(note)
 
 
 def is_several(photo: Photo) -> bool:
     """Return whether a name stands for any number of photos: a folder, a list or a table."""
-    path = path_of(photo)
-    return path is not None and (path.is_dir() or is_list(path))
-
-
-def _as_they_come(photos: Iterator[Photo], ignore: str | Iterable[str]) -> Iterator[Photo]:
-    for photo in photos:
-        path = path_of(photo)
-        if path is None:
-            yield photo
-        elif is_several(path):
-            yield from find_photos([path], ignore)
-        else:
-            yield path
+    if not isinstance(photo, str | PathLike):
+        return False
+    return Path(photo).is_dir() or is_list(photo) or _is_archive(photo)

@@ -8,7 +8,7 @@ import io
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
@@ -141,9 +141,10 @@ class FolderSource(Source):
         self.root = root
         self._real: dict[str, str] = {}
         """Names on the disk of those that are escaped."""
-        walk = _Walk(root, ignore or Ignore())
-        self._real = {escaped(name): name for name in walk.found if escaped(name) != name}
-        names = map(escaped, walk.found)
+        walk = Walk(root, ignore or Ignore())
+        found = [*walk]
+        self._real = {escaped(name): name for name in found if escaped(name) != name}
+        names = map(escaped, found)
         super().__init__(escaped(root), names, walk.passed, walk.notes())
 
     def path(self, name: str) -> Path:
@@ -161,92 +162,170 @@ class FolderSource(Source):
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
 
 
-class _Walk:
-    """The files and folders below a folder, found with their links.
+class Walk:
+    """The files and folders below a folder, found one by one, with their links.
+
+    Iteration yields names relative to the folder, as on the disk; those of folders end in '/'. They
+    are in order, and those behind links to folders come last: a folder is read once, by its own
+    name. Only the names of the folders around the current one are kept.
+
+    Args:
+        root: the folder.
+        ignore: patterns of names that are passed over.
+        ordered: False to yield names as the disk lists them, which starts at once even in a folder
+            of a million files.
+        lenient: True to yield a folder that cannot be listed as if it were a photo, whose reader
+            then says why; False to raise.
 
     Attributes:
-        found: names relative to the folder, as on the disk; those of folders end in '/'.
         passed: names that are passed over, escaped.
-        elsewhere: names of links that lead to other places.
+        elsewhere: number of links that lead to other places, and the first of them.
+        unlisted: names of folders that could not be listed.
     """
 
-    def __init__(self, root: Path, ignore: Ignore) -> None:
-        self.root, self.ignore = root, ignore
-        self.found: list[str] = []
-        self.passed, self.elsewhere = PassedOver(), list[str]()
+    def __init__(
+        self, root: Path, ignore: Ignore, ordered: bool = True, lenient: bool = False
+    ) -> None:
+        self.root, self.ignore, self.ordered, self.lenient = root, ignore, ordered, lenient
+        self.passed, self.elsewhere, self.unlisted = PassedOver(), (0, ""), set[str]()
         self._inside = os.path.realpath(root)
         self._seen: set[tuple[int, int]] = set()
         self._links: deque[str] = deque()
-        self._list("")
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names.
+
+        Raises:
+            DataError: a folder cannot be listed, unless ``lenient``.
+        """
+        yield from self._below("")
         while self._links:  # after all folders, so that those are not read by the name of a link
-            self._follow(self._links.popleft())
+            yield from self._behind(self._links.popleft())
 
     def notes(self) -> list[str]:
         """Return a note on links that lead to other places."""
-        if not self.elsewhere:
+        count, first = self.elsewhere
+        if not count:
             return []
-        lead = "leads" if len(self.elsewhere) == 1 else "lead"
+        lead = "leads" if count == 1 else "lead"
         return [
-            f"{counted(len(self.elsewhere), 'link')} that {lead} out of the folder followed "
-            f"(first: {escaped(min(self.elsewhere))})"
+            f"{counted(count, 'link')} that {lead} out of the folder followed "
+            f"(first: {escaped(first)})"
         ]
 
-    def _list(self, start: str) -> None:
-        """Add what is in a folder, at any depth; its name is '' or ends in '/'."""
-        left = [start]
-        while left:
-            folder = left.pop()
-            try:
-                status = (self.root / folder).stat()
-                entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
-            except OSError as error:
+    def _below(self, start: str) -> Iterator[str]:
+        """Yield what is in a folder, at any depth; its name is '' or ends in '/'."""
+        around = [self._entries(start)]
+        try:
+            if start:
+                yield start
+            while around:
+                name = next(around[-1], None)
+                if name is None:
+                    around.pop()
+                elif name.endswith("/"):
+                    yield name
+                    around.append(self._entries(name))
+                else:
+                    yield name
+        finally:
+            for entries in around:
+                entries.close()
+
+    def _entries(self, folder: str) -> Generator[str, None, None]:
+        """Yield the names of what is in one folder and is not passed over, without links to others.
+
+        Names have a '/' at the end for folders, so that they are sorted as their photos are.
+        """
+        try:
+            status = (self.root / folder).stat()
+            if folder and self._is_again(status):
+                self.passed.add(passed_over.AGAIN, escaped(folder))
+                return
+            self._seen.add((status.st_dev, status.st_ino))
+            with os.scandir(self.root / folder) as listed:
+                names = (entry.name + _kind(entry) for entry in listed)
+                if not self.ordered:
+                    yield from filter(None, (self._taken(folder + name) for name in names))
+                    return
+                left = sorted(names, reverse=True)
+        except OSError as error:
+            if not self.lenient:
                 raise DataError(
                     f"{escaped(error.filename)}: the folder cannot be listed ({error.strerror})"
                 ) from None
-            if folder and self._is_again(status):
-                self.passed.add(passed_over.AGAIN, escaped(folder))
-                continue
-            self.found += [folder] if folder else []
-            self._seen.add((status.st_dev, status.st_ino))
-            for entry in entries:
-                name = folder + entry.name
-                below = entry.is_dir(follow_symlinks=False)
-                why = reason_of(escaped(name), self.ignore)
-                if below and not why and name.count("/") >= passed_over.MOST_DEEP:
-                    why = passed_over.TOO_DEEP
-                if why:
-                    self.passed.add(why, escaped(name) + ("/" if below else ""))
-                elif entry.is_symlink():
-                    self._links.append(name)
-                elif below:
-                    left.append(f"{name}/")
-                else:
-                    self.found.append(name)
+            self.unlisted.add(folder.rstrip("/"))
+            yield folder.rstrip("/")
+            return
+        while left:
+            if name := self._taken(folder + left.pop()):
+                yield name
 
-    def _is_again(self, status: os.stat_result) -> bool:
-        # Some network disks number no files: there, only a link to the data's own folder is known.
-        return status.st_ino != 0 and (status.st_dev, status.st_ino) in self._seen
+    def _taken(self, name: str) -> str:
+        """Return the name of an entry, with its kind at the end; '' if it is not taken, or later.
 
-    def _follow(self, name: str) -> None:
-        """Add the file or folder to which a link leads."""
+        A link to a file is taken as a file; one to a folder is kept for later.
+        """
+        link = name.endswith(_LINK)
+        name = name.removesuffix(_LINK)
+        below = name.endswith("/")
+        plain = name.rstrip("/")
+        why = reason_of(escaped(plain), self.ignore)
+        if below and not why and plain.count("/") >= passed_over.MOST_DEEP:
+            why = passed_over.TOO_DEEP
+        if why:
+            self.passed.add(why, escaped(name))
+            return ""
+        return self._linked(name) if link else name
+
+    def _linked(self, name: str) -> str:
+        """Return the name of a link to a file; '' for others, which are kept or passed over."""
         path = self.root / name
         try:
             status = path.stat()
         except (OSError, RuntimeError):  # nothing there, or a link to itself
             self.passed.add(passed_over.BROKEN, escaped(name))
-            return
-        target = os.path.realpath(path)
-        inside = target == self._inside or target.startswith(self._inside + os.sep)
+            return ""
         if stat.S_ISDIR(status.st_mode):
-            around = f"{self._inside}{os.sep}".startswith(target.rstrip(os.sep) + os.sep)
-            if around or self._is_again(status):
-                self.passed.add(passed_over.AGAIN, escaped(name) + "/")
-                return
-            self._list(f"{name}/")
-        else:
-            self.found.append(name)
-        if not inside:
-            self.elsewhere.append(name)
+            self._links.append(name)
+            return ""
+        self._note_place(name, os.path.realpath(path))
+        return name
+
+    def _behind(self, name: str) -> Iterator[str]:
+        """Yield the folder to which a link leads, and what is in it."""
+        target = os.path.realpath(self.root / name)
+        around = f"{self._inside}{os.sep}".startswith(target.rstrip(os.sep) + os.sep)
+        try:
+            again = around or self._is_again(Path(target).stat())
+        except OSError:  # it is gone meanwhile
+            self.passed.add(passed_over.BROKEN, escaped(name))
+            return
+        if again:
+            self.passed.add(passed_over.AGAIN, escaped(name) + "/")
+            return
+        self._note_place(name, target)
+        yield from self._below(f"{name}/")
+
+    def _note_place(self, name: str, target: str) -> None:
+        if target != self._inside and not target.startswith(self._inside + os.sep):
+            count, first = self.elsewhere
+            self.elsewhere = count + 1, min(first, name) if count else name
+
+    def _is_again(self, status: os.stat_result) -> bool:
+        # Some network disks number no files: there, only a link to the data's own folder is known.
+        return status.st_ino != 0 and (status.st_dev, status.st_ino) in self._seen
+
+
+_LINK = "\0"
+"""End of a link's name, which no name has."""
+
+
+def _kind(entry: "os.DirEntry[str]") -> str:
+    """Return what stands behind an entry's name: '/' for a folder, a mark for a link."""
+    if entry.is_symlink():
+        return _LINK
+    return "/" if entry.is_dir(follow_symlinks=False) else ""
 
 
 class MemorySource(Source):

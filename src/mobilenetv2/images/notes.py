@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Literal
 
 import numpy as np
@@ -47,6 +48,36 @@ def darkness(image: Image.Image) -> Note | None:
     return Note("dark", f"no level above {highest} of 255")
 
 
+class Tally:
+    """Notes on any number of photos: for each kind their number, and the first photo by name.
+
+    Threads may add notes at once.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[NoteKind, tuple[int, str, Note]] = {}
+        self._lock = Lock()
+
+    def add(self, name: str, note: Note) -> None:
+        """Add a note on a photo."""
+        with self._lock:
+            count, first, of_first = self._found.get(note.kind, (0, name, note))
+            if name < first:
+                first, of_first = name, note
+            self._found[note.kind] = count + 1, first, of_first
+
+    def sentences(self) -> list[str]:
+        """Return a sentence for each kind, with the number of photos and the first of them."""
+        sentences = []
+        for kind, (one, several) in _SUMMARY.items():
+            if kind in self._found:
+                count, name, note = self._found[kind]
+                what = one if count == 1 else several
+                first = "" if count == 1 else "first: "
+                sentences.append(f"{counted(count, 'photo')} {what} ({first}{name}, {note.text})")
+        return sentences
+
+
 def summaries(notes: Iterable[tuple[str, Note]]) -> list[str]:
     """Return a sentence for each kind of note.
 
@@ -54,16 +85,9 @@ def summaries(notes: Iterable[tuple[str, Note]]) -> list[str]:
         notes: names of photos, each with a note.
 
     Returns:
-        The sentences, with the number of photos and the first of them.
+        The sentences, with the number of photos and the first of them by name.
     """
-    found: dict[NoteKind, list[tuple[str, Note]]] = {}
+    tally = Tally()
     for name, note in notes:
-        found.setdefault(note.kind, []).append((name, note))
-    sentences = []
-    for kind, (one, several) in _SUMMARY.items():
-        if kind in found:
-            (name, note), count = found[kind][0], len(found[kind])
-            what = one if count == 1 else several
-            first = "" if count == 1 else "first: "
-            sentences.append(f"{counted(count, 'photo')} {what} ({first}{name}, {note.text})")
-    return sentences
+        tally.add(name, note)
+    return tally.sentences()

@@ -1,5 +1,7 @@
 """One photo, in whichever form a program has it, as a network takes it."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TypeAlias
@@ -15,9 +17,20 @@ from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import least_size, preprocess
 from mobilenetv2.spec.records import Preprocessing
 
-Photo: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray
-"""A path, a file's bytes, a Pillow image, or an array uint8 (height, width, 3), red first, or
-(height, width), grey."""
+
+@dataclass(frozen=True, slots=True)
+class PackedPhoto:
+    """A photo in an archive."""
+
+    path: Path
+    """Path of the archive, and the photo's name in it."""
+    read: Callable[[], bytes]
+    """Function that returns the bytes of its file; it raises ImageError."""
+
+
+Photo: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray | PackedPhoto
+"""A path, a file's bytes, a Pillow image, an array uint8 (height, width, 3), red first, or
+(height, width), grey, or a photo in an archive."""
 
 
 def network_picture(photo: Photo, record: Preprocessing) -> NDArray:
@@ -88,6 +101,8 @@ def open_photo_noted(photo: Photo, least: Least | None = None) -> Decoded:
         return convert(Image.fromarray(np.ascontiguousarray(photo)), "photo")
     if isinstance(photo, str | PathLike):
         return read_photo_noted(Path(photo), least=least)
+    if isinstance(photo, PackedPhoto):
+        return decode_noted(photo.read(), str(photo.path), least=least)
     raise ImageError(
         f"a {type(photo).__name__} is no photo: a path, a file's bytes, a Pillow image or an array "
         "uint8 (height, width, 3) is"
@@ -96,4 +111,6 @@ def open_photo_noted(photo: Photo, least: Least | None = None) -> Decoded:
 
 def path_of(photo: Photo) -> Path | None:
     """Return where a photo lies; None for one in memory."""
+    if isinstance(photo, PackedPhoto):
+        return photo.path
     return Path(photo) if isinstance(photo, str | PathLike) else None

@@ -133,10 +133,12 @@ def answering_classes(values: NDArray, outputs: Outputs, most: int | None = None
     Returns:
         With 'sigmoid' outputs the classes above 0.5, which may be none.
     """
-    order = [int(index) for index in np.argsort(-values, kind="stable")]
+    order = np.argsort(-values, kind="stable")
     if outputs == "sigmoid":
-        return [index for index in order if values[index] > 0.5][:most]
-    return order[: MOST_ANSWERS if most is None else most]
+        order = order[values[order] > 0.5]
+    elif most is None:
+        most = MOST_ANSWERS
+    return [int(index) for index in order[:most]]
 
 
 def require_answers(config: AnyConfig, where: str) -> None:

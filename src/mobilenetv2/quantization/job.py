@@ -28,7 +28,7 @@ from mobilenetv2.progress import track
 from mobilenetv2.quantization.scheme import Scheme
 from mobilenetv2.runtime.engines.engine import Engine
 from mobilenetv2.runtime.engines.openvino import reason
-from mobilenetv2.runtime.predictor import engine_predictor
+from mobilenetv2.runtime.predictor import EnginePredictor
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
@@ -134,7 +134,7 @@ class Judge:
         )  # fmt: skip
 
     def _logits(self, engine: Engine, label: str) -> NDArray:
-        predict = engine_predictor(engine, self.record)
+        predict = EnginePredictor(engine, self.record)
         logits, _ = predict_split(predict, self.split, self.record, f"measuring {label}")
         return logits
 

@@ -117,7 +117,7 @@ class Classifier:
         """
         if isinstance(photos, list | tuple | Iterator) or is_several(photos):
             return list(answers(self._loaded, collect(photos)))
-        (answer,) = answers(self._loaded, [photos])
+        (answer,) = answers(self._loaded, collect([photos]))
         if isinstance(answer, Unreadable):
             raise answer.error
         return answer

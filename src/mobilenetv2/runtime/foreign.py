@@ -242,19 +242,22 @@ class ForeignEngine(Engine):
         return np.asarray(logits_of(found, outputs), np.float32)
 
 
-def create_engine(artifact: ForeignArtifact, name: str, threads: int | None) -> ForeignEngine:
+def create_engine(
+    artifact: ForeignArtifact, name: str, threads: int | None, callers: int = 1
+) -> ForeignEngine:
     """Start an engine with a foreign artifact.
 
     Args:
         artifact: the artifact, of :func:`read_artifact`.
         name: name of the runtime, one that runs the artifact's format.
         threads: number of threads; default: the runtime's own choice.
+        callers: number of threads that may call it at once, for a runtime that is shared.
     """
-    return ForeignEngine(_runner(artifact, name, threads), artifact)
+    return ForeignEngine(_runner(artifact, name, threads, callers), artifact)
 
 
 def _runner(
-    artifact: ForeignArtifact, name: str | None, threads: int | None
+    artifact: ForeignArtifact, name: str | None, threads: int | None, callers: int = 1
 ) -> Callable[[NDArray], NDArray]:
     """Return a function from the graph's own input to its only output."""
     if artifact.format == "litert":
@@ -266,7 +269,7 @@ def _runner(
         interpreter = litert.create_engine(artifact, threads, (config.batch or 1, *shape))
         return lambda x: interpreter.answer(x, interpreter.outputs[0])
     module = importlib.import_module(f"mobilenetv2.runtime.engines.{name or 'onnxruntime'}")
-    engine = module.create_engine(artifact, threads)
+    engine = module.create_engine(artifact, threads, callers)
     return lambda x: engine.answer(typed(x, engine.dtype), engine.outputs[0])
 
 

@@ -1,5 +1,6 @@
 """Loading of models for prediction, from every place and for every runtime."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,8 @@ from mobilenetv2.runtime.predictor import (
     FeatureMap,
     LastingPredictor,
     Predictor,
+    batch_of,
+    callers_of,
     load_any_artifact,
     load_feature_map,
     require_nothing,
@@ -53,7 +56,9 @@ def load_model(
     runtime: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    callers: int = 1,
     flips: bool = False,
+    fast_decode: bool = False,
     given: Given = NOTHING,
 ) -> LoadedModel:
     """Load a model folder, an exported file, a published model by its name, or a network.
@@ -65,7 +70,10 @@ def load_model(
         runtime: name of an engine, or 'torch'; default: the model's default.
         device: 'cpu' (default), or a device of PyTorch: 'cuda', 'cuda:1', 'mps'.
         threads: number of threads; default: the runtime's own choice.
+        callers: number of threads that may call the predictor at once. Above 1, each computes with
+            ``threads`` threads; a predictor on another device than the CPU has one caller.
         flips: True to average the predictions for each photo and its mirror image.
+        fast_decode: True to decode JPEG files no larger than needed, whatever the model says.
         given: options of the user about a foreign LiteRT or ONNX file, whose assumptions are told
             on stderr.
 
@@ -87,7 +95,8 @@ def load_model(
             from mobilenetv2.runtime.engines import torch
 
             require_nothing(given, place)
-            config, predict = torch.load_predictor(place, outputs, device, threads)
+            callers = callers if device == "cpu" else 1
+            config, predict = torch.load_predictor(place, outputs, device, threads, callers)
             used = TORCH
         else:
             config, start, used = _load_engine(place, runtime, threads, given)
@@ -95,7 +104,10 @@ def load_model(
                 tell(config)
             if outputs == "logits":
                 require_answers(config, str(place))
-            predict = LastingPredictor(partial(start, outputs))
+            predict = LastingPredictor(partial(start, callers, outputs), callers)
+    if fast_decode:
+        reduced = dataclasses.replace(config.preprocessing, decode="reduced")
+        config = dataclasses.replace(config, preprocessing=reduced)
     answer = with_flips(predict) if flips else predict
     return LoadedModel(place, found.name, config, answer, used)
 
@@ -128,13 +140,24 @@ def load_network(
 
 def with_flips(predict: Predictor) -> Predictor:
     """Return a predictor that averages the outputs for each image and its mirror image."""
+    return _Flipped(predict)
 
-    return partial(_flipped, predict)
 
+@dataclass(frozen=True, slots=True)
+class _Flipped:
+    predict: Predictor
 
-def _flipped(predict: Predictor, pictures: NDArray) -> NDArray:
-    mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
-    return np.asarray((predict(pictures) + predict(mirrored)) / 2)
+    def __call__(self, pictures: NDArray) -> NDArray:
+        mirrored = np.ascontiguousarray(pictures[:, :, ::-1])
+        return np.asarray((self.predict(pictures) + self.predict(mirrored)) / 2)
+
+    @property
+    def callers(self) -> int:
+        return callers_of(self.predict)
+
+    @property
+    def batch(self) -> int | None:
+        return batch_of(self.predict)
 
 
 def _require_known(runtime: str) -> None:
@@ -150,7 +173,7 @@ def tell(config: ForeignConfig) -> None:
 
 def _load_engine(
     place: Path, runtime: str | None, threads: int | None, given: Given
-) -> tuple[AnyConfig, Callable[[Output], Predictor], str]:
+) -> tuple[AnyConfig, Callable[[int, Output], Predictor], str]:
     """Return what a model folder or an exported file needs to run, and to be pickled.
 
     Returns:

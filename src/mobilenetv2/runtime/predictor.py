@@ -21,7 +21,7 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
-from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, channels_of
+from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, Pool, channels_of
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.names import is_classifier
@@ -54,7 +54,7 @@ def load_predictor(
     artifact = load_artifact(model, runtime)
     if outputs == "logits":
         require_answers(artifact.config, str(model))
-    start = partial(start_engine, artifact, runtime, threads, outputs)
+    start = partial(start_engine, artifact, runtime, threads, 1, outputs)
     return artifact.config, LastingPredictor(start)
 
 
@@ -67,10 +67,11 @@ class LastingPredictor:
 
     Args:
         start: function that starts an engine and returns its predictor; it can be pickled.
+        callers: number of threads that may call the predictor at once.
     """
 
-    def __init__(self, start: Callable[[], Predictor]) -> None:
-        self._start, self._token = start, os.urandom(16)
+    def __init__(self, start: Callable[[], Predictor], callers: int = 1) -> None:
+        self._start, self._token, self.callers = start, os.urandom(16), callers
         self._run, self._process = start(), os.getpid()
 
     def __call__(self, pictures: NDArray) -> NDArray:
@@ -84,8 +85,13 @@ class LastingPredictor:
                     self._run, self._process = run, os.getpid()
         return self._run(pictures)
 
+    @property
+    def batch(self) -> int | None:
+        """Batch size of the engine's graph; None for any."""
+        return batch_of(self._run)
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self._token, self._start)
+        return _arrived, (self._token, self._start, self.callers)
 
 
 _LEFT: list[Predictor] = []
@@ -94,12 +100,23 @@ _ARRIVED: "OrderedDict[bytes, LastingPredictor]" = OrderedDict()
 _MOST_ARRIVED = 4
 
 
-def _arrived(token: bytes, start: Callable[[], Predictor]) -> LastingPredictor:
+def callers_of(predictor: Predictor) -> int:
+    """Return how many threads may call a predictor at once; 1 for any function."""
+    return int(getattr(predictor, "callers", 1))
+
+
+def batch_of(predictor: Predictor) -> int | None:
+    """Return the only batch size that a predictor's graph computes; None for any."""
+    found: int | None = getattr(predictor, "batch", None)
+    return found
+
+
+def _arrived(token: bytes, start: Callable[[], Predictor], callers: int) -> LastingPredictor:
     """Return the predictor that was pickled, or the one that its last copy has become."""
     with _starting:
         found = _ARRIVED.get(token)
         if found is None:
-            found = _ARRIVED[token] = LastingPredictor(start)
+            found = _ARRIVED[token] = LastingPredictor(start, callers)
             found._token = token
             while len(_ARRIVED) > _MOST_ARRIVED:
                 _ARRIVED.popitem(last=False)
@@ -125,18 +142,32 @@ def start_engine(
     artifact: "Artifact | ForeignArtifact",
     name: str | None,
     threads: int | None,
+    callers: int = 1,
     output: Output = "logits",
 ) -> Predictor:
     """Start an engine as :func:`create_engine` does, and return its predictor."""
-    engine = create_engine(artifact, name, threads)
-    return engine_predictor(engine, artifact.config.preprocessing, output)
+    engine = create_engine(artifact, name, threads, callers)
+    return EnginePredictor(engine, artifact.config.preprocessing, output)
 
 
-def engine_predictor(engine: Engine, record: Preprocessing, output: Output = "logits") -> Predictor:
-    """Return the predictor of an engine, with or without normalisation in its graph."""
-    if engine.takes_pictures:
-        return lambda pictures: engine.run(pictures, output)
-    return lambda pictures: engine.run(engine_input(pictures, record), output)
+@dataclass(frozen=True, slots=True)
+class EnginePredictor:
+    """Predictor of an engine, with or without normalisation in its graph."""
+
+    engine: Engine
+    record: Preprocessing
+    output: Output = "logits"
+
+    def __call__(self, pictures: NDArray) -> NDArray:
+        """Return the outputs for uint8 images (batch, height, width, channels)."""
+        normalised = self.engine.takes_pictures
+        x = pictures if normalised else engine_input(pictures, self.record)
+        return self.engine.run(x, self.output)
+
+    @property
+    def batch(self) -> int | None:
+        """Batch size of the engine's graph; None for any."""
+        return self.engine.batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +209,7 @@ def load_feature_map(
         arrays = {name: array for name, array in arrays.items() if is_classifier(name)}
     require_answers(artifact.config, str(model))
     engine, record = create_engine(artifact, runtime, threads), artifact.config.preprocessing
-    logits, planes = (engine_predictor(engine, record, name) for name in ("logits", "map"))
+    logits, planes = (EnginePredictor(engine, record, name) for name in ("logits", "map"))
 
     def maps(pictures: NDArray) -> NDArray:
         return planes(pictures).transpose(0, 2, 3, 1)
@@ -312,8 +343,9 @@ def is_exported(path: Path) -> bool:
 
 
 def create_engine(
-    artifact: "Artifact | ForeignArtifact", name: str | None = None, threads: int | None = None
-) -> Engine:
+    artifact: "Artifact | ForeignArtifact", name: str | None = None, threads: int | None = None,
+    callers: int = 1,
+) -> Engine:  # fmt: skip
     """Start an engine with an artifact.
 
     Args:
@@ -321,6 +353,8 @@ def create_engine(
         name: name of the engine; default: the first that runs the artifact's format.
         threads: number of threads; default: the engine's own choice. In a forked process, ncnn
             and MNN always have one.
+        callers: number of threads that may call the engine at once. Above 1, each of them computes
+            with ``threads`` threads.
 
     Raises:
         ArtifactError: the engine is unknown, or cannot run the graph.
@@ -335,11 +369,14 @@ def create_engine(
         )
     require_threads(threads)
     threads = usable_threads(threads, RUNTIMES[name].forks)
+    if callers > 1 and not RUNTIMES[name].shared:
+        return Pool([create_engine(artifact, name, threads) for _ in range(callers)])
     if not isinstance(artifact, Artifact):
         from mobilenetv2.runtime import foreign
 
-        return foreign.create_engine(artifact, name, threads)
-    engine: Engine = _module("runtime.engines", name).create_engine(artifact, threads)
+        return foreign.create_engine(artifact, name, threads, callers)
+    start = _module("runtime.engines", name).create_engine
+    engine: Engine = start(artifact, threads, *([callers] if callers > 1 else []))
     engine.channels = channels_of(artifact.config.spec)
     return engine
 

@@ -4,13 +4,15 @@ The module of a runtime has two functions. ``read_artifact(path)`` reads a file 
 exported, with the config inside it. It raises WeightsError or ArtifactError if the file is damaged,
 was changed, or comes from another program. ``create_engine(artifact, threads)`` starts an
 :class:`Engine` on the CPU. It raises ArtifactError if the runtime cannot run the graph, and
-MissingExtra if the runtime is not installed.
+MissingExtra if the runtime is not installed. An engine serves one thread at a time, but for those
+of a runtime that is ``shared`` (:mod:`mobilenetv2.formats`): their function takes ``callers``, too.
 """
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Literal, Protocol
 
 import numpy as np
@@ -133,6 +135,31 @@ class Engine:
     def failure(self, reason: object) -> ArtifactError:
         """Return the error for an artifact that the runtime cannot run."""
         return cannot_run(self.where, self.title, reason)
+
+
+class Pool(Engine):
+    """Engines of one artifact, each of which serves one thread at a time.
+
+    Args:
+        engines: the engines, as many as threads that call the pool at once.
+    """
+
+    def __init__(self, engines: Sequence[Engine]) -> None:
+        first = engines[0]
+        super().__init__(first.where)
+        self.title, self.outputs, self.batch = first.title, first.outputs, first.batch
+        self.takes_pictures, self.shape = first.takes_pictures, first.shape
+        self._free: SimpleQueue[Engine] = SimpleQueue()
+        for engine in engines:
+            self._free.put(engine)
+
+    def run(self, x: NDArray, output: Output) -> NDArray:
+        """Compute one output for any batch, as :meth:`Engine.run`, in an engine that is free."""
+        engine = self._free.get()
+        try:
+            return engine.run(x, output)
+        finally:
+            self._free.put(engine)
 
 
 def channels_of(spec: NetworkSpec) -> dict[str, int]:

@@ -206,8 +206,15 @@ def session_options() -> Any:
     return options
 
 
-def create_engine(artifact: Program, threads: int | None = None) -> OnnxRuntime:
-    """Start a session on the CPU."""
+def create_engine(artifact: Program, threads: int | None = None, callers: int = 1) -> OnnxRuntime:
+    """Start a session on the CPU.
+
+    Args:
+        artifact: the artifact.
+        threads: number of threads of each run; default: ONNX Runtime's own choice. With one, a run
+            computes in the thread that calls it.
+        callers: number of threads that run it at once; a session takes any number.
+    """
     onnxruntime, options = library(), session_options()
     if threads is not None:
         options.intra_op_num_threads = threads

@@ -7,7 +7,6 @@ without building a tree. It ends with a comment that seals both files.
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from threading import Lock
 from typing import Any
 from xml.etree.ElementTree import ParseError, XMLParser
 
@@ -379,7 +378,7 @@ class OpenVino(Engine):
         batch = given.get_partial_shape()[0]
         self.batch = batch.get_length() if batch.is_static else None
         self.outputs = tuple(_name(output) for output in compiled.outputs)
-        self._request, self._lock = compiled.create_infer_request(), Lock()
+        self._compiled, self._requests = compiled, [compiled.create_infer_request()]
 
     def compute(self, x: NDArray, output: Output) -> NDArray:
         """Compute one output of a batch of the graph's batch size."""
@@ -388,16 +387,27 @@ class OpenVino(Engine):
     def answer(self, x: NDArray, output: str) -> NDArray:
         """Compute an output by its name in the graph."""
         given = self._tensor(np.ascontiguousarray(x), shared_memory=True)
-        with self._lock:  # the next run of a request overwrites its outputs
-            try:
-                self._request.infer({0: given})
-            except RuntimeError as error:
-                raise self.failure(reason(error)) from None
-            return np.array(self._request.get_tensor(output).data, np.float32)
+        try:  # a request serves one thread at a time: its next run overwrites its outputs
+            request = self._requests.pop()
+        except IndexError:
+            request = self._compiled.create_infer_request()
+        try:
+            request.infer({0: given})
+            return np.array(request.get_tensor(output).data, np.float32)
+        except RuntimeError as error:
+            raise self.failure(reason(error)) from None
+        finally:
+            self._requests.append(request)
 
 
-def create_engine(artifact: Program, threads: int | None = None) -> OpenVino:
-    """Compile the graph for the CPU, for all batch sizes."""
+def create_engine(artifact: Program, threads: int | None = None, callers: int = 1) -> OpenVino:
+    """Compile the graph for the CPU, for all batch sizes.
+
+    Args:
+        artifact: the artifact.
+        threads: number of threads of each run; default: OpenVINO's own choice.
+        callers: number of threads that run it at once.
+    """
     openvino = require("openvino")
     core = openvino.Core()
     settings: dict[str, Any] = {
@@ -409,7 +419,9 @@ def create_engine(artifact: Program, threads: int | None = None) -> OpenVino:
         "ENABLE_CPU_PINNING": False,
     }
     if threads is not None:
-        settings["INFERENCE_NUM_THREADS"] = threads
+        settings["INFERENCE_NUM_THREADS"] = threads * callers
+    if callers > 1:  # a stream computes one run at a time
+        settings["NUM_STREAMS"] = callers
     try:
         model = read_model(core, artifact)
         compiled = core.compile_model(model, "CPU", settings)

@@ -28,7 +28,11 @@ if TYPE_CHECKING:
 
 
 def load_predictor(
-    model: Path, outputs: Output = "logits", device: str = "cpu", threads: int | None = None
+    model: Path,
+    outputs: Output = "logits",
+    device: str = "cpu",
+    threads: int | None = None,
+    callers: int = 1,
 ) -> tuple[ModelConfig, Predictor]:
     """Return the config of a model folder, and its predictor.
 
@@ -41,7 +45,7 @@ def load_predictor(
     require_threads(threads)
     config, arrays = _read(model, outputs)
     start = partial(_start, config, arrays, str(model), outputs, device, threads)
-    return config, LastingPredictor(start)
+    return config, LastingPredictor(start, callers)
 
 
 def _start(
