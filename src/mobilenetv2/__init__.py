@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from mobilenetv2.runtime.answers import Unreadable as Unreadable
     from mobilenetv2.runtime.classifier import Classifier as Classifier
     from mobilenetv2.runtime.prediction import predict as predict
+    from mobilenetv2.runtime.stream import Answers as Answers
     from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
     from mobilenetv2.spec.network import Numerics as Numerics
     from mobilenetv2.spec.network import StageSpec as StageSpec
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from mobilenetv2.weights import import_checkpoint as import_checkpoint
 
 __all__ = [
-    "Answer", "Audit", "Benchmark", "Classifier", "Description", "Diagram", "Evaluation",
+    "Answer", "Answers", "Audit", "Benchmark", "Classifier", "Description", "Diagram", "Evaluation",
     "Explanation", "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec",
     "Numerics", "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "StudyResult",
     "Unreadable",
@@ -99,6 +100,7 @@ HOMES = {
     "runtime.answers": ("Answer", "Features", "Unreadable"),
     "runtime.classifier": ("Classifier",),
     "runtime.prediction": ("predict",),
+    "runtime.stream": ("Answers",),
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
     "spec.published": ("published",),
     "spec.records": ("Labels", "ModelConfig", "Preprocessing"),

@@ -122,7 +122,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     """
     # A name that is not UTF-8 has surrogates; as escapes they are also right in JSON.
     data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-    target, replaced = _target_of_links(path)
+    target, replaced = target_of_links(path)
     temporary = target.with_name(f"{TEMPORARY}{target.name}-{uuid4().hex[:8]}")
     try:
         if not replaced:
@@ -145,8 +145,14 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     _flush_folder(target.parent)
 
 
-def _target_of_links(path: Path) -> tuple[Path, bool]:
-    """Return the path to write instead of ``path``, and True if it may be replaced."""
+def target_of_links(path: Path) -> tuple[Path, bool]:
+    """Return the path to write instead of ``path``, and True if it may be replaced.
+
+    It may not if it is a pipe, a device, or a file that this process has open.
+
+    Raises:
+        OSError: links lead to each other.
+    """
     for _ in range(MOST_LINKS):
         if OPEN_FILES.fullmatch(str(path.parent.absolute())):
             return path, False
@@ -269,7 +275,7 @@ def take_place(made: Path, target: Path) -> None:
         return
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, not a file", str(target))
-    if _target_of_links(target) == (target, True):
+    if target_of_links(target) == (target, True):
         os.replace(made, target)
     else:  # a link may lead to another disk
         write_atomically(target, made.read_bytes())

@@ -196,6 +196,11 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
         columns: names of the columns.
         rows: cells of each row, texts or numbers.
     """
+    return csv_rows((columns, *rows))
+
+
+def csv_rows(rows: Iterable[Iterable[object]]) -> str:
+    """Return rows of a table as :func:`csv_text` writes them, to be added to it."""
     import csv
     import io
 
@@ -208,7 +213,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     # With "\n" as the end of a line, it would not quote a "\r" in a cell.
     writer = csv.writer(buffer, lineterminator="\r\n")
     lines = []
-    for row in (columns, *rows):
+    for row in rows:
         writer.writerow(map(written, row))
         lines.append(buffer.getvalue().removesuffix("\r\n"))
         buffer.seek(0)

@@ -256,13 +256,24 @@ def test_a_list_answers_for_each_of_its_names_and_goes_on_past_a_missing_one(
 
 
 def test_what_is_no_photo_says_what_to_give_instead(
-    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive = shutil.make_archive(str(tmp_path / "photos"), "zip", photos)
     (tmp_path / "list.txt").write_text("a.jpg")
-    for name, words in ((archive, "unpack it first"), (tmp_path / "list.txt", "give it as @")):
-        assert main(["predict", str(name), "--model", str(model), "--json"]) == 1
-        assert words in lines(capsys)[0][0]["error"]
+    assert main(["predict", str(tmp_path / "list.txt"), "--model", str(model), "--json"]) == 1
+    assert "give it as @" in lines(capsys)[0][0]["error"]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_photos_in_an_archive_have_the_answers_of_those_in_a_folder(
+    model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "photos"), kind, photos)
+    assert main(["predict", str(photos), "--model", str(model), "--json"]) == 0
+    expected = [(Path(row["image"]).name, row["predictions"]) for row in lines(capsys)[0]]
+    assert main(["predict", archive, "--model", str(model), "--json"]) == 0
+    found = lines(capsys)[0]
+    assert [(Path(row["image"]).name, row["predictions"]) for row in found] == expected
+    assert all(row["image"].startswith(archive) for row in found)
 
 
 def test_photos_that_had_to_be_interpreted_are_noted(

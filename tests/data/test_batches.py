@@ -113,10 +113,45 @@ def test_results_keep_the_order_of_the_jobs_when_early_ones_are_slow() -> None:
 @pytest.mark.parametrize(("threads", "ahead"), [(1, 1), (2, 3), (3, 5)])
 def test_no_more_jobs_than_the_bound_are_in_flight(threads: int, ahead: int) -> None:
     jobs = Counted(range(40))
-    flights = [jobs.taken - done for done, _ in enumerate(in_parallel(int, jobs, threads, ahead))]
+
+    def work(job: int) -> int:
+        time.sleep(0.01)
+        return job
+
+    flights = [jobs.taken - done for done, _ in enumerate(in_parallel(work, jobs, threads, ahead))]
     assert max(flights) == threads * ahead
     assert flights[0] == threads * ahead  # and they are really taken ahead
     assert jobs.taken == 40
+
+
+def test_a_result_that_is_there_is_not_held_back() -> None:
+    def slow() -> Iterator[int]:
+        yield 0
+        time.sleep(0.2)  # the first job is done by now
+        yield 1
+        taken.append("third")
+        yield 2
+
+    taken: list[str] = []
+    results = in_parallel(int, slow(), threads=2)
+    assert next(results) == 0 and taken == []
+    assert list(results) == [1, 2]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_without_an_order_each_result_comes_when_it_is_there(threads: int) -> None:
+    waits = threading.Event()
+
+    def work(job: int) -> int:
+        if job == 0 and threads > 1:
+            assert waits.wait(20)
+        return job
+
+    found = in_parallel(work, range(50), threads, ordered=False)
+    first = [next(found) for _ in range(20)]
+    assert (0 in first) == (threads == 1)
+    waits.set()
+    assert sorted([*first, *found]) == list(range(50))
 
 
 def test_jobs_really_run_on_several_threads_at_once() -> None:

@@ -107,7 +107,7 @@ def test_a_crop_shows_the_same_part_within_a_pixel_of_the_smaller_photo() -> Non
 @pytest.mark.parametrize("limit", [0, 90_000, 10**9])
 def test_what_is_held_changes_no_view_and_memory_is_bounded(limit: int) -> None:
     source, photos = counted_split()
-    shrunk = ResizedCache(photos, SIDE, limit)
+    shrunk = ResizedCache(photos, SIDE, limit=limit)
     expected = [np.asarray(shrink(photos.image(photo), SIDE)) for photo in photos.photos]
     source.reads = 0
     for _ in range(3):

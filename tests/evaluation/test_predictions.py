@@ -20,7 +20,6 @@ from mobilenetv2.evaluation import predictions
 from mobilenetv2.evaluation.calibration import measure_calibration
 from mobilenetv2.evaluation.metrics import measure
 from mobilenetv2.evaluation.predictions import (
-    BATCH,
     Predictions,
     answers_of,
     load_pictures,
@@ -29,6 +28,7 @@ from mobilenetv2.evaluation.predictions import (
 from mobilenetv2.images.decode import read_photo
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model.outputs import softmax
+from mobilenetv2.runtime.bulk import BATCH
 from mobilenetv2.spec.network import NetworkSpec, Outputs
 from mobilenetv2.spec.records import Preprocessing
 

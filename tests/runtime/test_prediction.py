@@ -4,7 +4,7 @@ import itertools
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ def test_few_photos_are_in_memory_at_a_time(model: Path, monkeypatch: pytest.Mon
         decoded += 1
         return np.zeros((32, 32, 3), np.uint8), ()
 
-    monkeypatch.setattr("mobilenetv2.runtime.prediction.network_picture_noted", counted)
+    monkeypatch.setattr("mobilenetv2.runtime.stream.network_picture_noted", counted)
     stream = predict([b""] * 5000, model)
     next(stream)
     assert decoded < 4000
@@ -126,11 +126,11 @@ def test_the_progress_is_shown_where_it_is_asked_for(
 ) -> None:
     tracked = []
 
-    def track(items: Iterator[Any], label: str, total: int) -> Iterator[Any]:
-        tracked.append((label, total))
-        return items
+    def track(items: Iterator[Any], label: str, total: Callable[[], int | None]) -> Iterator[Any]:
+        yield from items
+        tracked.append((label, total()))
 
-    monkeypatch.setattr("mobilenetv2.runtime.prediction.track", track)
+    monkeypatch.setattr("mobilenetv2.runtime.stream.track", track)
     ball = photos / "ball"
     assert len(list(predict(ball, model))) == len(list(predict(iter([ball]), model, progress=True)))
     assert tracked == []

@@ -3,7 +3,6 @@
 ``make check`` reads this with mypy, ``test_public_types.py`` with pyright, too.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_type
 
@@ -60,7 +59,7 @@ def photos() -> None:
     assert_type(result.top1, float)
     assert_type(result.interval, tuple[float, float])
     answers = mn.predict(["a.jpg", "holiday/"], model=run.best)
-    assert_type(answers, Iterator[mn.Answer | mn.Unreadable])
+    assert_type(answers, mn.Answers[mn.Answer])
     for answer in answers:
         if answer.error:
             assert_type(answer, mn.Unreadable)

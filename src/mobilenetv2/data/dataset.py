@@ -21,8 +21,9 @@ from mobilenetv2.data.sources import Source
 from mobilenetv2.data.table_photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
-from mobilenetv2.images.decode import Least, decode, stored_size
+from mobilenetv2.images.decode import Least, decode, decode_noted, stored_size
 from mobilenetv2.images.memory import SHARED
+from mobilenetv2.images.notes import Note
 from mobilenetv2.images.preprocess import least_size, preprocess
 from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.text import SHOWN, escaped, listed, quoted
@@ -79,8 +80,21 @@ class Split:
         Raises:
             ImageError: the photo cannot be read, or cannot be resized.
         """
+        return self.picture_noted(photo, record)[0]
+
+    def picture_noted(
+        self, photo: Photo, record: Preprocessing
+    ) -> tuple[NDArray, tuple[Note, ...]]:
+        """Return a photo as :meth:`picture` does, with notes on how its file was read.
+
+        Raises:
+            ImageError: as :meth:`picture`.
+        """
+        name = self.full_name(photo)
         with SHARED.work():  # the large picture is gone when the block ends
-            return preprocess(self.image(photo, least_size(record)), record, self.full_name(photo))
+            data = self.source.read(photo.name)
+            decoded = decode_noted(data, name, least=least_size(record))
+            return preprocess(decoded.image, record, name), decoded.notes
 
     def full_name(self, photo: Photo) -> str:
         """Return the photo's name for messages."""

@@ -76,7 +76,7 @@ def _names(stream: BinaryIO, place: str) -> Iterator[str]:
     """
     read, found = 0, False
     for part in _parts(stream, place):
-        read += len(part)
+        read += len(part) + 1
         if read > MOST_BYTES:
             raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
         if not part.strip():

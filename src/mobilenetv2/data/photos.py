@@ -98,7 +98,7 @@ class Found:
                 yield photo
             elif photo in self._archives or _is_archive(photo):
                 source = self._archives.get(photo) or open_archive(Path(photo), self._ignore)
-                yield from _packed(source, quiet)
+                yield from _packed(Path(photo), source, quiet)
             else:
                 yield from photos_of(photo, self._ignore, self._ordered, quiet)
 
@@ -107,9 +107,9 @@ def _is_archive(name: str | PathLike[str]) -> bool:
     return archive_suffix(fspath(name)) is not None and Path(name).is_file()
 
 
-def _packed(source: Source, quiet: bool) -> Iterator[PackedPhoto]:
+def _packed(path: Path, source: Source, quiet: bool) -> Iterator[PackedPhoto]:
     for name in filter(is_photo, source.names()):
-        yield PackedPhoto(Path(source.place, name), partial(source.read, name))
+        yield PackedPhoto(path / name, partial(source.read, name), path)
     for note in [] if quiet else (*source.notes, *source.passed.notes()):
         say(note)
 

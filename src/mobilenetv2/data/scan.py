@@ -197,13 +197,7 @@ def _readable(
     scanned = list(scan_photos(splits, lambda name, decoded: None, reduced))
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
-    if len(unreadable) > most * len(scanned):
-        shown = "; ".join([*unreadable.values()][:SHOWN])
-        rest = f" and {len(unreadable) - SHOWN} more" if len(unreadable) > SHOWN else ""
-        raise DataError(
-            f"{place}: {len(unreadable)} of {len(scanned)} photos cannot be read, more than "
-            f"{most:.0%}; mend or remove: {shown}{rest}"
-        )
+    require_few([*unreadable.values()], len(scanned), place, most)
     kept = {
         split.name: split.with_photos(tuple(p for p in split.photos if p.name not in unreadable))
         for split in splits
@@ -211,6 +205,26 @@ def _readable(
     notes = [f"left out, unreadable: {text}" for text in unreadable.values()]
     noted = summaries((one.photo.name, note) for one in scanned for note in one.notes)
     return kept, digests, notes + [f"note: {text}" for text in noted]
+
+
+def require_few(
+    problems: Sequence[str], count: int, place: str, most: float = MOST_UNREADABLE
+) -> None:
+    """Raise DataError if too many photos cannot be read.
+
+    Args:
+        problems: reason of each photo that cannot.
+        count: number of all photos.
+        place: the data's name.
+        most: largest fraction that is not an error.
+    """
+    if len(problems) > most * count:
+        shown = "; ".join(problems[:SHOWN])
+        rest = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise DataError(
+            f"{place}: {len(problems)} of {count} photos cannot be read, more than "
+            f"{most:.0%}; mend or remove: {shown}{rest}"
+        )
 
 
 def _skipped(dataset: Dataset) -> list[str]:

@@ -11,13 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.scan import readable_photos
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.evaluation.calibration import Calibration
 from mobilenetv2.evaluation.gradcam import class_weights
 from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.metrics import ClassFigures, Metrics
-from mobilenetv2.evaluation.predictions import Predictions, predict_split
+from mobilenetv2.evaluation.predictions import Predictions, predict_readable
 from mobilenetv2.evaluation.report.html import element, plain_table
 from mobilenetv2.evaluation.report.page import PAGE, Explainer, write_report
 from mobilenetv2.evaluation.report.result import Result
@@ -26,7 +25,7 @@ from mobilenetv2.locks import hold
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
-from mobilenetv2.runtime.loading import load_model, load_network
+from mobilenetv2.runtime.loading import load_for_many, load_network
 from mobilenetv2.spec.records import Labels, Resize
 from mobilenetv2.text import counted, escaped, interval, percent
 
@@ -178,6 +177,7 @@ def evaluate(
     device: str = "cpu",
     threads: int | None = None,
     flips: bool = False,
+    fast_decode: bool = False,
     report: str | PathLike[str] | None = None,
     private: bool = False,
     labels: GivenLabels | None = None,
@@ -205,9 +205,11 @@ def evaluate(
             or 'torch'. Default: ONNX Runtime; for other exported files, the runtime of their
             format; for other devices than the CPU, PyTorch.
         device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
-        threads: number of threads of the runtime. Default: chosen by the runtime.
+        threads: number of threads, each of which reads photos and computes. Default: one a core.
         flips: average the logits of each photo and its mirror image, which is more accurate and
             takes twice the time. Default: False.
+        fast_decode: decode JPEG files no larger than the network needs, as
+            :func:`mobilenetv2.predict` does. Default: as the model's preprocessing says.
         report: folder for a report (:meth:`Evaluation.report`). Default: no report.
         private: leave photos, their names and paths out of the report. Default: False.
         labels, preprocessing, resize: for a .tflite or .onnx file of another program, as
@@ -244,9 +246,9 @@ def evaluate(
     dataset = open_dataset(place, ignore, zip_encoding)
     for note in dataset.notes:
         say(note)
-    loaded = load_model(
+    loaded = load_for_many(
         model, runtime=runtime, device=device, threads=threads, flips=flips,
-        given=given_options(labels, preprocessing, resize),
+        fast_decode=fast_decode, given=given_options(labels, preprocessing, resize),
     )  # fmt: skip
     config = loaded.config
     known = trained_on(loaded.place)
@@ -257,18 +259,16 @@ def evaluate(
     for one in cautions:
         say(f"note: {one}")
     with hold(Path(report), inside=True) if report is not None else nullcontext():
-        reduced = config.preprocessing.decode == "reduced"
-        chosen, unreadable = readable_photos(chosen, reduced=reduced)
-        logits, folders = predict_split(loaded.predict, chosen, config.preprocessing)
-        truth = np.array(outputs)[folders]
-        predictions = Predictions(logits, truth, config.labels.names, config.outputs)
-        for note in unreadable:
+        found = predict_readable(loaded.predict, chosen, config.preprocessing)
+        truth, names = np.array(outputs)[found.labels], config.labels.names
+        predictions = Predictions(found.outputs, truth, names, config.outputs)
+        for note in found.notes:
             say(note)
         how = {"runtime": loaded.runtime, "device": device, "flips": "yes" if flips else "no"}
-        result = Result.of(loaded.name, escaped(place), chosen, config, predictions, how)
+        result = Result.of(loaded.name, escaped(place), found.split, config, predictions, how)
         notes = [f"{one[0].upper()}{one[1:]}." for one in cautions]
         source = loaded.place if loaded.place.exists() else model  # a network is not on the disk
-        made = Evaluation(result, source, threads, (*notes, *unreadable))
+        made = Evaluation(result, source, threads, (*notes, *found.notes))
         if report is not None:
             say(f"report: {made.report(report, private=private)}")
         return made

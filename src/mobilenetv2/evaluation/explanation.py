@@ -33,8 +33,8 @@ from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Guess, Unreadable
 from mobilenetv2.runtime.loading import load_network
-from mobilenetv2.runtime.prediction import MEMORY
 from mobilenetv2.runtime.predictor import FeatureMap
+from mobilenetv2.runtime.stream import MEMORY
 from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import escaped, nearest, percent
 

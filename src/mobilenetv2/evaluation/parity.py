@@ -20,7 +20,7 @@ from mobilenetv2.editions.edition import FRAMEWORKS, INVERTED_ONLY, find
 from mobilenetv2.editions.keras_backend import BACKENDS
 from mobilenetv2.errors import MobileNetV2Error, SpecError, argument, installing
 from mobilenetv2.evaluation.edition_runs import Case, run_edition
-from mobilenetv2.evaluation.predictions import BATCH, class_scores, load_pictures
+from mobilenetv2.evaluation.predictions import class_scores, load_pictures
 from mobilenetv2.evaluation.report.html import element, plain_table
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import Arrays
@@ -28,6 +28,7 @@ from mobilenetv2.model.outputs import require_finite
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.bulk import BATCH
 from mobilenetv2.spec.blocks import require_inverted
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.network import NetworkSpec, Size

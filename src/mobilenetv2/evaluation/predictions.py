@@ -8,22 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import batches, chunked
+from mobilenetv2.data.dataset import Photo as LabelledPhoto
 from mobilenetv2.data.dataset import Split
-from mobilenetv2.errors import OutputError
+from mobilenetv2.data.scan import require_few
+from mobilenetv2.errors import ImageError, OutputError
+from mobilenetv2.images.notes import Tally
 from mobilenetv2.images.photo import Photo, network_picture
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import track
-from mobilenetv2.runtime.answers import outputs_of
+from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Preprocessing
 
 Predictor = Callable[[NDArray], NDArray]
 """Function from images of the network's size, uint8 (batch, height, width, channels), to logits or
 features, float (batch, outputs). It normalises the images."""
-BATCH = 8
-"""Number of images in a batch. On a CPU, the activations of larger batches do not fit in the
-caches, which is slower."""
 AT_ONCE = 2**20
 """Number of logits that are processed at once, to limit the memory (8 MB a copy in float64)."""
 
@@ -47,19 +46,72 @@ def predict_split(
         OutputError: the predictor's outputs for a photo are not finite.
     """
 
-    def load(index: int) -> NDArray:
-        return split.picture(split.photos[index], record)
+    def load(photo: LabelledPhoto) -> tuple[str, NDArray]:
+        return split.full_name(photo), split.picture(photo, record)
 
-    todo = batches(load, chunked(range(len(split)), BATCH))
     outputs: list[NDArray] = []
-    for pictures, indices in track(todo, label, len(split), BATCH):
-        names = [split.full_name(split.photos[index]) for index in indices]
-        for found in outputs_of(predictor, pictures, names):
-            if isinstance(found, OutputError):
-                raise found
-            outputs.append(found)
-    labels = np.array([photo.label for photo in split.photos], np.int64)
-    return np.stack(outputs).astype(np.float32), labels
+    for one in track(compute(predictor, split.photos, load), label, len(split)):
+        if isinstance(one.outputs, ImageError | OutputError):
+            raise one.outputs
+        outputs.append(one.outputs)
+    return np.stack(outputs).astype(np.float32), _labels(split)
+
+
+def _labels(split: Split) -> NDArray:
+    return np.array([photo.label for photo in split.photos], np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """Outputs for the photos of a split that can be read."""
+
+    split: Split
+    """The split without the others."""
+    outputs: NDArray
+    """Outputs, float32 (photos, outputs)."""
+    labels: NDArray
+    """Class of each photo, int64 (photos,)."""
+    notes: tuple[str, ...]
+    """Notes on what was left out, and on how photos were read."""
+
+
+def predict_readable(predictor: Predictor, split: Split, record: Preprocessing) -> Readable:
+    """Run a predictor on all photos of a split, and leave out those that cannot be read.
+
+    Args:
+        predictor: the predictor.
+        split: the photos.
+        record: the preprocessing of the network.
+
+    Raises:
+        DataError: more than one of a hundred cannot be read, or all.
+        OutputError: the predictor's outputs for a photo are not finite.
+    """
+    tally, problems = Tally(), list[str]()
+    kept: list[LabelledPhoto] = []
+    outputs: list[NDArray] = []
+
+    def load(photo: LabelledPhoto) -> tuple[str, NDArray]:
+        name = split.full_name(photo)
+        picture, notes = split.picture_noted(photo, record)
+        for note in notes:
+            tally.add(photo.name, note)
+        return name, picture
+
+    for one in track(compute(predictor, split.photos, load), "evaluating", len(split)):
+        if isinstance(one.outputs, OutputError):
+            raise one.outputs
+        if isinstance(one.outputs, ImageError):
+            problems.append(str(one.outputs))
+        else:
+            kept.append(one.item)
+            outputs.append(one.outputs)
+    require_few(problems, len(split), split.source.place)
+    readable = split.with_photos(tuple(kept))
+    notes = [f"left out, unreadable: {text}" for text in problems]
+    notes += [f"note: {text}" for text in tally.sentences()]
+    stacked = np.stack(outputs).astype(np.float32)
+    return Readable(readable, stacked, _labels(readable), tuple(notes))
 
 
 def load_pictures(photos: Iterable[Photo], record: Preprocessing) -> NDArray:

@@ -26,6 +26,8 @@ class PackedPhoto:
     """Path of the archive, and the photo's name in it."""
     read: Callable[[], bytes]
     """Function that returns the bytes of its file; it raises ImageError."""
+    place: Path
+    """Path of the archive."""
 
 
 Photo: TypeAlias = str | PathLike[str] | bytes | Image.Image | NDArray | PackedPhoto

@@ -5,13 +5,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mobilenetv2 import __version__
+from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.formats import ENGINES, engines_of
+from mobilenetv2.files import sha256_of_file
+from mobilenetv2.formats import BY_ENDING, ENGINES, engines_of
+from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
@@ -24,10 +29,12 @@ from mobilenetv2.runtime.predictor import (
     load_any_artifact,
     load_feature_map,
     require_nothing,
+    require_threads,
     start_engine,
 )
+from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
-from mobilenetv2.spec.mapping import suggestion
+from mobilenetv2.spec.mapping import suggestion, to_mapping
 
 TORCH = "torch"
 RUNTIMES = (*ENGINES, TORCH)
@@ -112,6 +119,22 @@ def load_model(
     return LoadedModel(place, found.name, config, answer, used)
 
 
+def load_for_many(
+    model: AnyModel, outputs: Output = "logits", *,
+    device: str = "cpu", threads: int | None = None, **options: Any,
+) -> LoadedModel:  # fmt: skip
+    """Load a model as :func:`load_model` does, to compute many photos.
+
+    On a CPU, as many threads as there are cores call it at once, each of which computes by itself;
+    ``threads`` is their number.
+    """
+    if device != "cpu":
+        return load_model(model, outputs, device=device, threads=threads, **options)
+    require_threads(threads)
+    callers = threads or workers()
+    return load_model(model, outputs, threads=1, callers=callers, **options)
+
+
 def load_network(
     model: AnyModel, runtime: str | None = None, threads: int | None = None
 ) -> FeatureMap:
@@ -183,3 +206,35 @@ def _load_engine(
     artifact = load_any_artifact(place, runtime, given, threads)
     name = runtime or engines_of(artifact.format)[0]
     return artifact.config, partial(start_engine, artifact, name, threads), name
+
+
+def features_of(config: AnyConfig) -> int:
+    """Return the number of pooled features of a model."""
+    if isinstance(config, ForeignConfig):
+        return config.logits
+    return resolve(config.spec).linears[0].in_features
+
+
+def settings_of(loaded: LoadedModel, **more: Any) -> dict[str, Any]:
+    """Return what the answers of a model depend on, as plain values for JSON.
+
+    Two runs with the same settings give the same answers for a photo. A network in memory has
+    settings of its own, which no other run has.
+
+    Args:
+        loaded: the model.
+        more: further settings.
+    """
+    place = loaded.place
+    files = [place / store.CONFIG, place / store.WEIGHTS] if place.is_dir() else [place]
+    made = BY_ENDING.get(place.suffix.lower())
+    stem = place.name.removesuffix(made.ending) if made else place.name
+    files += [place.with_name(stem + ending) for ending in (made.beside if made else ())]
+    there = [sha256_of_file(file) for file in files if file.is_file()]
+    return {
+        "version": __version__,
+        "model": there or [uuid4().hex],
+        "preprocessing": to_mapping(loaded.config.preprocessing),
+        "runtime": loaded.runtime,
+        **more,
+    }

@@ -1,32 +1,25 @@
-"""Stream of predictions for any number of photos, decoded ahead in threads, run in batches."""
+"""Answers for any number of photos: the function ``mn.predict``, and the verb's."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from os import PathLike
 from pathlib import Path
-from threading import Thread
-from typing import Any, Literal, TypeVar, overload
+from typing import Literal, overload
 
 from numpy.typing import NDArray
 
-from mobilenetv2.data.batches import AHEAD, workers
 from mobilenetv2.data.photos import Found, Photos, collect
-from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error, OutputError
+from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.hub.catalogue import EMBEDDED
-from mobilenetv2.images.notes import Tally
-from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
-from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
-from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
-from mobilenetv2.runtime.loading import LoadedModel, load_model
-from mobilenetv2.runtime.predictor import require_threads
+from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
+from mobilenetv2.runtime.output.file import AnswerFile
+from mobilenetv2.runtime.output.rows import Kind, Rows, kind_of
+from mobilenetv2.runtime.output.sorting import THRESHOLD, PhotoFolders
+from mobilenetv2.runtime.stream import Answers, Sinks, stream
 from mobilenetv2.spec.records import Resize
-
-MEMORY = "a photo in memory"
-"""Name of a photo without a path, in notes and errors."""
-Made = TypeVar("Made")
 
 
 @overload
@@ -35,9 +28,13 @@ def predict(
     device: str = "cpu", threads: int | None = None, batch: int | None = None, flips: bool = False,
     features: Literal[False] = False, progress: bool = False, ordered: bool = True,
     fast_decode: bool = False,
+    output: str | PathLike[str] | None = None, output_kind: Kind | None = None,
+    top: int | None = None, resume: bool = False,
+    overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
+    threshold: float = THRESHOLD, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
-) -> Iterator[Answer | Unreadable]: ...  # fmt: skip
+) -> Answers[Answer]: ...  # fmt: skip
 
 
 @overload
@@ -46,9 +43,13 @@ def predict(
     device: str = "cpu", threads: int | None = None, batch: int | None = None, flips: bool = False,
     features: Literal[True], progress: bool = False, ordered: bool = True,
     fast_decode: bool = False,
+    output: str | PathLike[str] | None = None, output_kind: Kind | None = None,
+    top: int | None = None, resume: bool = False,
+    overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
+    threshold: float = THRESHOLD, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
-) -> Iterator[Features | Unreadable]: ...  # fmt: skip
+) -> Answers[Features]: ...  # fmt: skip
 
 
 def predict(
@@ -64,11 +65,19 @@ def predict(
     progress: bool = False,
     ordered: bool = True,
     fast_decode: bool = False,
+    output: str | PathLike[str] | None = None,
+    output_kind: Kind | None = None,
+    top: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    copy_to: str | PathLike[str] | None = None,
+    threshold: float = THRESHOLD,
+    links: bool = False,
     labels: GivenLabels | None = None,
     preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None,
     ignore: str | Sequence[str] = (),
-) -> Iterator[Answer | Unreadable] | Iterator[Features | Unreadable]:
+) -> Answers[Answer] | Answers[Features]:
     """Predict the classes of photos, with one answer for each photo, in order.
 
     Answers are available while later photos are read, so that the memory does not grow with the
@@ -96,6 +105,17 @@ def predict(
         fast_decode: True to decode JPEG files no larger than the network needs, which is several
             times as fast for photos of phones and changes their pixels slightly. Default: as the
             model's preprocessing says (``preprocessing.decode``).
+        output: file for the answers: .csv, .jsonl or .parquet. It grows as NAME.unfinished while
+            they are taken, and takes its place after the last one.
+        output_kind: how the file is written, 'csv', 'jsonl' or 'parquet'; default: by its suffix.
+        top: number of classes of a photo in the file; default: 5, or all of a multi-label model.
+        resume: True to go on with a file that a stopped or killed run has left unfinished; photos
+            that are done are not predicted again. They are known by name, size and time.
+        overwrite: True to start anew where a run was stopped.
+        copy_to: folder into which the photos are copied, one folder a class; those whose
+            probability is below ``threshold`` go into 'review'.
+        threshold: smallest probability of a photo that is not for review.
+        links: True for symbolic links instead of copies.
         progress: True for a progress bar on stderr.
         labels: for a .tflite or .onnx file of another program: names of the classes, or the path of
             a file with them. Default: those in the file, or in a file beside it.
@@ -108,13 +128,16 @@ def predict(
 
     Returns:
         An iterator over :class:`Answer` (with ``features``, :class:`Features`) and
-        :class:`Unreadable`.
+        :class:`Unreadable`, which counts them.
 
     Raises:
         DataError: a path does not exist, or a folder has no photos.
         WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
         MissingExtra: the runtime is not installed.
-        All are raised before the first answer.
+        MobileNetV2Error: ``output`` has another suffix, a run was stopped there, or it was one of
+            other settings.
+        All but the last are raised before the first answer.
+        Stopped: Ctrl-C while a file is written; ``resume`` goes on.
 
     Example:
         >>> import mobilenetv2 as mn
@@ -132,99 +155,36 @@ def predict(
         model, outputs, runtime=runtime, device=device, threads=threads, flips=flips,
         fast_decode=fast_decode, given=given_options(labels, preprocessing, resize),
     )  # fmt: skip
-    total = Counted(found) if progress and not found.slow else None
+    wanted = None
+    if output is not None:
+        path = Path(output)
+        rows = Rows(output_kind or kind_of(path), features_of(loaded.config) if features else None)
+        settings = settings_of(loaded, rows=repr(rows), top=top, flips=flips)
+        wanted = AnswerFile(path, rows, settings, resume, overwrite)
+    elif resume or overwrite:
+        name = "resume" if resume else "overwrite"
+        raise MobileNetV2Error(f"{argument(name, True)} is for a file; give {argument('output')}")
+    folders = None
+    if copy_to is not None:
+        if features:
+            raise MobileNetV2Error(f"{argument('copy_to')} needs classes, not features")
+        folders = PhotoFolders(Path(copy_to), loaded.config.labels.names, threshold, links)
+    sinks = Sinks(wanted, folders, top)
     if features:
-        return _tracked(stream(loaded, found, Features, batch, ordered), total)
-    return _tracked(answers(loaded, found, batch, ordered), total)
-
-
-def load_for_many(
-    model: AnyModel, outputs: Literal["features", "logits"] = "logits", *,
-    device: str = "cpu", threads: int | None = None, **options: Any,
-) -> LoadedModel:  # fmt: skip
-    """Load a model as :func:`load_model` does, to compute many photos.
-
-    On a CPU, as many threads as there are cores call it at once, each of which computes by itself;
-    ``threads`` is their number.
-    """
-    if device != "cpu":
-        return load_model(model, outputs, device=device, threads=threads, **options)
-    require_threads(threads)
-    callers = threads or workers()
-    return load_model(model, outputs, threads=1, callers=callers, **options)
+        made = stream(loaded, found, Features, batch, ordered, sinks, progress)
+        return Answers(made, sinks)
+    return Answers(
+        stream(loaded, found, _answer_of(loaded), batch, ordered, sinks, progress), sinks
+    )
 
 
 def answers(
-    loaded: LoadedModel, photos: Found, batch: int | None = None, ordered: bool = True
+    loaded: LoadedModel, photos: Found, batch: int | None = None
 ) -> Iterator[Answer | Unreadable]:
     """Return a stream of the answers of a loaded model."""
+    return stream(loaded, photos, _answer_of(loaded), batch)
+
+
+def _answer_of(loaded: LoadedModel) -> Callable[[NDArray, Path | None], Answer]:
     labels, outputs = loaded.config.labels, loaded.config.outputs
-
-    def answer(logits: NDArray, photo: Path | None) -> Answer:
-        return Answer(probabilities(logits, outputs), labels, outputs, photo)
-
-    return stream(loaded, photos, answer, batch, ordered)
-
-
-def stream(
-    loaded: LoadedModel,
-    photos: Found,
-    make: Callable[[NDArray, Path | None], Made],
-    batch: int | None = None,
-    ordered: bool = True,
-) -> Iterator[Made | Unreadable]:
-    """Yield a result for each photo, made of the outputs of a loaded model.
-
-    Notes on how photos were read are said at the end, on stderr.
-
-    Args:
-        loaded: the model.
-        photos: the photos.
-        make: function from the float32 outputs (outputs,) of a photo and its path to the result.
-        batch: number of photos in a batch. Default: what is fast on a CPU.
-        ordered: False to yield each result as soon as it is there.
-    """
-    record, noted = loaded.config.preprocessing, Tally()
-
-    def load(photo: Photo) -> tuple[str, NDArray]:
-        name = str(path_of(photo) or MEMORY)
-        picture, notes = network_picture_noted(photo, record)
-        for note in notes:
-            noted.add(name, note)
-        return name, picture
-
-    # An iterator may be slow, such as a camera, so that few photos are awaited at a time.
-    ahead = 1 if photos.slow else AHEAD
-    for one in compute(loaded.predict, photos, load, batch=batch, ahead=ahead, ordered=ordered):
-        path = path_of(one.item)
-        if isinstance(one.outputs, ImageError | OutputError):
-            yield Unreadable(one.outputs, path)
-        else:
-            yield make(one.outputs, path)
-    for sentence in noted.sentences():
-        say(f"note: {sentence}")
-
-
-class Counted:
-    """Number of photos, which a thread counts while the first ones are predicted.
-
-    Args:
-        photos: the photos.
-    """
-
-    def __init__(self, photos: Found) -> None:
-        self._photos = photos
-        self._count: int | None = None
-        Thread(target=self._look, daemon=True, name="count").start()
-
-    def _look(self) -> None:
-        with suppress(OSError, DataError):  # whoever takes the photos meets it, too, and says it
-            self._count = self._photos.count()
-
-    def __call__(self) -> int | None:
-        """Return the number; None as long as it is unknown."""
-        return self._count
-
-
-def _tracked(answers: Iterator[Made], total: Counted | None) -> Iterator[Made]:
-    return answers if total is None else track(answers, "predicting", total)
+    return lambda logits, photo: Answer(probabilities(logits, outputs), labels, outputs, photo)

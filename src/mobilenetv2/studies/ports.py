@@ -17,11 +17,12 @@ from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.metrics import wilson
 from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
-from mobilenetv2.evaluation.predictions import BATCH, largest_difference
+from mobilenetv2.evaluation.predictions import largest_difference
 from mobilenetv2.hub.models import locate
 from mobilenetv2.images.preprocess import preprocess
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
+from mobilenetv2.runtime.bulk import BATCH
 from mobilenetv2.runtime.predictor import build_artifact, start_engine
 from mobilenetv2.spec.records import IMAGENET_MEAN, IMAGENET_STD, ModelConfig, Preprocessing
 from mobilenetv2.studies import data
