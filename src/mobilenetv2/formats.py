@@ -7,7 +7,6 @@ and ``pyproject.toml``. A format that ``predict`` runs also has a runtime here a
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -69,6 +68,8 @@ class Format:
 
     def missing(self) -> list[str]:
         """Return the packages that are not installed."""
+        from importlib.util import find_spec  # it takes milliseconds
+
         return [package for package in self.packages if find_spec(package) is None]
 
     def to_dict(self) -> dict[str, object]:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.data import archives
-from mobilenetv2.data.archives import archive_stem, archive_suffix
 from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.names import archive_stem, archive_suffix
 from mobilenetv2.data.opening import open_source
 from mobilenetv2.data.passed_over import IN_ARCHIVE, LEADING_OUT, TOO_DEEP, TWICE
 from mobilenetv2.errors import DataError

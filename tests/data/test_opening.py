@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mobilenetv2.data.dataset import Dataset, open_dataset
+from mobilenetv2.data.names import is_photo
 from mobilenetv2.data.opening import find_photos, open_source
-from mobilenetv2.data.passed_over import is_photo
 from mobilenetv2.errors import DataError
 from mobilenetv2.text import escaped
 

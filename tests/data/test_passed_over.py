@@ -2,13 +2,12 @@
 
 import pytest
 
+from mobilenetv2.data.names import is_junk, is_photo
 from mobilenetv2.data.passed_over import (
     BROKEN,
     SYSTEM,
     Ignore,
     PassedOver,
-    is_junk,
-    is_photo,
     passed_folder,
 )
 from mobilenetv2.errors import DataError

@@ -92,7 +92,7 @@ def test_all_formats_are_those_that_are_installed(
 ) -> None:
     few = {name: FORMATS[name] for name in ("onnx", "keras")}
     monkeypatch.setattr(verify, "FORMATS", few)
-    monkeypatch.setattr("mobilenetv2.formats.find_spec", lambda name: name == "onnxruntime" or None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "onnxruntime" or None)
     (made,) = export(model, tmp_path / "all", format="all")
     assert made.format == "onnx"
     assert "left out, since packages are missing: keras (keras and" in capsys.readouterr().err

@@ -18,7 +18,7 @@ from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.evaluation.metrics import wilson
 from mobilenetv2.evaluation.predictions import predict_split as answers
-from mobilenetv2.hub import catalogue, models
+from mobilenetv2.hub import cache, catalogue, models
 from mobilenetv2.hub.models import Fetched, embedded_folder, locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -33,7 +33,7 @@ SPEC = published("timm", width=0.5)
 @pytest.fixture
 def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """'timm-050' is already in the cache, a file of ours; no network is touched."""
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
 
     def offer(**changes: Any) -> Path:
         file = tmp_path / "timm.safetensors"
@@ -84,7 +84,7 @@ def test_a_repository_with_other_configs_is_another_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A hub's repository changes its configs and keeps its weights."""
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     weights = tmp_path / "snapshot" / "model.safetensors"
     weights.parent.mkdir()
     spec = published("huggingface", width=0.35, size=96)

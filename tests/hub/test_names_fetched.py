@@ -14,9 +14,9 @@ from mobilenetv2.checkpoints.containers import safetensors
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.hub import catalogue, models
+from mobilenetv2.hub import cache, catalogue, models
 from mobilenetv2.model.arrays import random_arrays
-from mobilenetv2.networks import create_model
+from mobilenetv2.networks.creation import create_model
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels
 
@@ -27,7 +27,7 @@ ARRAYS = random_arrays(SPEC)
 @pytest.fixture
 def offered(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """'timm-050' lies on loopback, in a catalogue that is otherwise the published one."""
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
     site.body = safetensors.safetensors_bytes(registry.TENSORS["timm"].encode(SPEC, ARRAYS))
     known = dict(catalogue.catalogue())
 

@@ -13,7 +13,8 @@ from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.hub.catalogue import catalogue
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
-from mobilenetv2.networks import create_model, describe, list_models
+from mobilenetv2.networks.creation import create_model, list_models
+from mobilenetv2.networks.description import describe
 from mobilenetv2.spec.aliases import aliases
 from mobilenetv2.spec.count import parameters
 from mobilenetv2.spec.published import PUBLISHED

@@ -10,7 +10,7 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
-from mobilenetv2.networks import Description, describe
+from mobilenetv2.networks.description import Description, describe
 from mobilenetv2.spec import count
 from mobilenetv2.spec.published import PUBLISHED
 from mobilenetv2.spec.records import ModelConfig, Origin

@@ -7,7 +7,7 @@ import pytest
 
 import mobilenetv2 as mn
 from mobilenetv2.errors import SpecError
-from mobilenetv2.networks import create_model
+from mobilenetv2.networks.creation import create_model
 from mobilenetv2.networks.options import ELSEWHERE, KerasOptions, Options, check_names
 
 SPEC = mn.NetworkSpec(width=0.1, size=(32, 32), classes=3)

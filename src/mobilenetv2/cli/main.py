@@ -78,7 +78,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _settle() -> None:
-    from mobilenetv2.hub.models import cache_folder
+    from mobilenetv2.hub.cache import cache_folder
     from mobilenetv2.process import settle_dependencies
 
     with contextlib.suppress(RuntimeError):  # no home folder: the packages know what to do
@@ -96,7 +96,7 @@ def choose_model(arguments: argparse.Namespace) -> Callable[[], None]:
     Returns:
         A function that tells on stderr which model it is, to be called when the inputs were found.
     """
-    from mobilenetv2.hub.catalogue import DEFAULT, EMBEDDED
+    from mobilenetv2.spec.standard import DEFAULT, EMBEDDED
 
     missing = arguments.model is None
     arguments.model = EMBEDDED if missing else arguments.model

@@ -20,7 +20,8 @@ from threading import Lock
 from typing import IO, cast
 
 from mobilenetv2.data import passed_over
-from mobilenetv2.data.passed_over import Ignore, PassedOver, is_photo, passed_folder
+from mobilenetv2.data.names import archive_stem, archive_suffix, is_photo
+from mobilenetv2.data.passed_over import Ignore, PassedOver, passed_folder
 from mobilenetv2.data.sources import Source
 from mobilenetv2.data.unpacking import KINDS, unpacked
 from mobilenetv2.errors import DataError, ImageError, argument
@@ -30,9 +31,6 @@ from mobilenetv2.images.memory import SHARED
 from mobilenetv2.text import escaped
 from mobilenetv2.zips import ENCRYPTED, OtherMethod, Zip
 
-SUFFIXES = (".zip", ".tar", *(f".tar{kind}" for kind in KINDS if not kind.startswith(".t")),
-            *(kind for kind in KINDS if kind.startswith(".t")))  # fmt: skip
-"""Suffixes of archives, in lower case."""
 MOST_MEMBERS = 5_000_000
 """Largest number of files, folders and links in an archive."""
 LARGEST_HEADERS = 256 * 1024
@@ -44,21 +42,11 @@ MOST_DIGITS, DIGITS = 30_000_000, 16
 UTF8 = 0x800
 
 
-def archive_suffix(name: str) -> str | None:
-    """Return the suffix of an archive's name in lower case, such as '.tar.gz'; None for others."""
-    return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
-
-
-def archive_stem(name: str) -> str:
-    """Return the name of an archive without its suffix."""
-    return name[: -len(archive_suffix(name) or "")]
-
-
 def open_archive(path: Path, ignore: Ignore, zip_encoding: str | None = None) -> Source:
     """Open an archive.
 
     Args:
-        path: the archive, whose name ends in one of :data:`SUFFIXES`.
+        path: the archive, whose name ends in one of :data:`mobilenetv2.data.names.ARCHIVES`.
         ignore: patterns of names that are passed over.
         zip_encoding: encoding of names that are not marked as UTF-8, such as 'gbk'.
 

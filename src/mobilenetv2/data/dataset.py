@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mobilenetv2.data.archives import archive_suffix
 from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_layout, split_of
+from mobilenetv2.data.names import archive_suffix, is_photo, is_table
 from mobilenetv2.data.opening import open_source
-from mobilenetv2.data.passed_over import AGAIN, BROKEN, IN_ARCHIVE, Ignore, PassedOver, is_photo
+from mobilenetv2.data.passed_over import AGAIN, BROKEN, IN_ARCHIVE, Ignore, PassedOver
 from mobilenetv2.data.sources import Source
-from mobilenetv2.data.table_photos import Tables, find_tables, open_table, read_tables
-from mobilenetv2.data.tables import is_table
+from mobilenetv2.data.tables.photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import Least, decode, decode_noted, stored_size
 from mobilenetv2.images.memory import SHARED

@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
-from mobilenetv2.data.tables import is_table
+from mobilenetv2.data.names import is_table
 from mobilenetv2.errors import DataError
 from mobilenetv2.files import open_file
 from mobilenetv2.text import escaped
@@ -51,7 +51,7 @@ def listed_photos(name: str | PathLike[str]) -> Generator[Path, None, None]:
     """
     text = os.fspath(name)
     if not text.startswith("@"):
-        from mobilenetv2.data.table_photos import photos_of  # most calls name no table
+        from mobilenetv2.data.tables.photos import photos_of  # most calls name no table
 
         yield from photos_of(Path(name))
         return

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from mobilenetv2.data.archives import (
-    SUFFIXES,
-    ArchivesSource,
+from mobilenetv2.data.lists import STDIN, is_list, listed_photos
+from mobilenetv2.data.names import (
+    ARCHIVES,
     archive_stem,
     archive_suffix,
-    open_archive,
+    is_junk,
+    is_photo,
+    is_table,
 )
-from mobilenetv2.data.layout import split_of
-from mobilenetv2.data.lists import STDIN, is_list, listed_photos
-from mobilenetv2.data.passed_over import Ignore, is_junk, is_photo
+from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.data.sources import FolderSource, Source, Walk
-from mobilenetv2.data.tables import is_table
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.progress import say
@@ -45,6 +44,9 @@ def open_source(
         MissingExtra: the package to unpack an archive is not installed.
         OSError: a pipe or a device, or it may not be read.
     """
+    from mobilenetv2.data.archives import ArchivesSource, open_archive
+    from mobilenetv2.data.layout import split_of
+
     ignore = ignore or Ignore()
     if path.is_dir():
         require_no_model(path)
@@ -74,7 +76,7 @@ def open_source(
     if archive_suffix(path.name) is None:
         open_file(path).close()  # raises for what may not be read
         raise DataError(
-            f"{escaped(path)}: neither a folder nor an archive ({', '.join(SUFFIXES[:6])}) nor a "
+            f"{escaped(path)}: neither a folder nor an archive ({', '.join(ARCHIVES[:6])}) nor a "
             "table (.csv, .tsv, .jsonl, .parquet); unpack or save it as one, or give its folder"
         )
     return open_archive(path, ignore, zip_encoding)

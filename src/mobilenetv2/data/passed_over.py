@@ -1,7 +1,8 @@
 """Files and folders that are passed over: those that systems leave, and those that a user names.
 
-Hidden files and folders, and those in :data:`JUNK`, are nobody's photos: thumbnails of a NAS
-(``@eaDir``), bins (``#recycle``, ``$RECYCLE.BIN``), checkpoints of notebooks, caches of Python.
+Hidden files and folders, and those in :data:`mobilenetv2.data.names.JUNK`, are nobody's photos:
+thumbnails of a NAS (``@eaDir``), bins (``#recycle``, ``$RECYCLE.BIN``), checkpoints of notebooks,
+caches of Python.
 Nothing is passed over in silence: :class:`PassedOver` counts, and its notes name the first.
 """
 
@@ -9,16 +10,9 @@ import fnmatch
 import re
 from collections.abc import Iterable, Sequence
 
+from mobilenetv2.data.names import is_junk, is_photo
 from mobilenetv2.errors import DataError, argument
-from mobilenetv2.images.decode import SUFFIXES
 from mobilenetv2.text import several
-
-JUNK = frozenset({
-    "@eadir", "@recycle", "@tmp", "#recycle", "#snapshot", "$recycle.bin", "lost+found",
-    "system volume information", "__macosx", "__pycache__", "thumbs.db", "desktop.ini",
-    "ehthumbs.db",
-})  # fmt: skip
-"""Names of files and folders that systems make, in lower case; hidden ones begin with a dot."""
 
 SYSTEM = "hidden or made by a system"
 IGNORED = "as a pattern says"
@@ -102,17 +96,6 @@ class Ignore:
     def unused(self) -> list[str]:
         """Return the patterns that have matched nothing."""
         return [pattern for pattern in self.patterns if pattern not in self._used]
-
-
-def is_photo(name: str) -> bool:
-    """Return True for a file's name with the suffix of a photo; names of folders end in '/'."""
-    stem, dot, ending = name.rpartition("/")[2].rpartition(".")
-    return bool(stem) and f"{dot}{ending}".lower() in SUFFIXES
-
-
-def is_junk(name: str) -> bool:
-    """Return True for the name of a file or folder that is hidden or made by a system."""
-    return name.startswith(".") or name.lower() in JUNK
 
 
 def reason_of(path: str, ignore: Ignore) -> str | None:

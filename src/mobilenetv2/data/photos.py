@@ -10,10 +10,10 @@ from typing import TypeAlias
 import numpy as np
 from PIL import Image
 
-from mobilenetv2.data.archives import archive_suffix, open_archive
 from mobilenetv2.data.lists import STDIN, is_list
+from mobilenetv2.data.names import archive_suffix, is_photo
 from mobilenetv2.data.opening import photos_of, require_photos
-from mobilenetv2.data.passed_over import Ignore, is_photo
+from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import PackedPhoto, Photo
@@ -52,6 +52,13 @@ def collect(photos: Photos, ignore: str | Iterable[str] = (), ordered: bool = Tr
     require_photos(named, patterns)
     archives = {name: open_archive(Path(name), patterns) for name in named if _is_archive(name)}
     return Found(given, patterns, ordered, archives)
+
+
+def open_archive(path: Path, ignore: Ignore) -> Source:
+    """Open an archive of photos."""
+    from mobilenetv2.data import archives  # most calls name none
+
+    return archives.open_archive(path, ignore)
 
 
 class Found:

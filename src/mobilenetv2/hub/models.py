@@ -19,7 +19,6 @@ rules.
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,7 @@ from mobilenetv2.errors import SpecError, WeightsError, importing
 from mobilenetv2.files import open_file, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, GRAPHS
 from mobilenetv2.hub import huggingface
+from mobilenetv2.hub.cache import cache_folder
 from mobilenetv2.hub.catalogue import EMBEDDED, HUB, Checkpoint, catalogue, find
 from mobilenetv2.hub.download import Checksum, download
 from mobilenetv2.hub.names import FAMILIES, spec_of, weights_of
@@ -44,7 +44,6 @@ from mobilenetv2.spec.network import NetworkSpec, Size
 MODELS = "models"
 EXPORTED = tuple(ending for ending, made in BY_ENDING.items() if not made.refusal)
 """Suffixes of exported files that are run without conversion."""
-VARIABLE = "MOBILENETV2_CACHE"
 FIRST_SEEN = "first-seen"
 
 Verified = Literal["published", "prefix", "hub", "first seen", "recorded", "nothing"]
@@ -237,15 +236,6 @@ class Fetched:
             "name": self.name, "path": str(self.path), "file": str(self.file),
             "sha256": self.sha256, "verified": self.verified, "cached": self.cached,
         }  # fmt: skip
-
-
-def cache_folder() -> Path:
-    """Return the cache folder, which may not exist yet."""
-    if chosen := os.environ.get(VARIABLE):
-        return Path(chosen).expanduser()
-    from platformdirs import user_cache_path
-
-    return user_cache_path("mobilenetv2", appauthor=False)
 
 
 def fetch(name: str) -> Fetched:

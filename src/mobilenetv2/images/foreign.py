@@ -2,7 +2,7 @@
 
 from pathlib import PurePath
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 RAW_SUFFIXES = frozenset(
     ".dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .raf .orf .rw2 .pef .srw .x3f .3fr .iiq .kdc "
@@ -73,9 +73,10 @@ def is_raw(image: Image.Image, data: bytes, name: str) -> bool:
         data: the whole file.
         name: name of the file.
     """
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+    tags = getattr(image, "tag_v2", None)  # of a TIFF
+    if tags is None:
         return False
-    dng = 50706 in image.tag_v2  # the version that every DNG has
+    dng = 50706 in tags  # the version that every DNG has
     return dng or data[8:10] == b"CR" or suffix(name) in RAW_SUFFIXES
 
 

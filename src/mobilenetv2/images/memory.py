@@ -17,8 +17,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BufferedReader
+from typing import Any
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from mobilenetv2.files import read_start
 from mobilenetv2.images.bands import BAND
@@ -271,7 +272,7 @@ def _decoding(image: Image.Image, data: bytes) -> int:
         return max(each - _STORED.get(image.mode, 4), bands + 1)
     if image.format == "JPEG2000":
         return _J2K * bands + 1
-    if isinstance(image, TiffImagePlugin.TiffImageFile):  # a strip may be the whole picture
+    if hasattr(image, "tag_v2"):  # a TIFF, of which a strip may be the whole picture
         return 0 if codec == "raw" else max(4, _sample_bytes(image))
     return _IN_PYTHON if codec in ("ppm", "ppm_plain", "bmp_rle") else 0
 
@@ -286,15 +287,16 @@ def _pixels(image: Image.Image, data: bytes) -> int:
 
 def _tile(image: Image.Image) -> int:
     """Return the bytes of a TIFF's tile, which may be larger than its picture."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+    tags = getattr(image, "tag_v2", None)
+    if tags is None:
         return 0
-    sides = [image.tag_v2.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_HEIGHT)]
+    sides = [tags.get(tag, 0) for tag in (_TILE_WIDTH, _TILE_HEIGHT)]
     if not all(isinstance(side, int) for side in sides):
         return 0
     return int(sides[0] * sides[1]) * max(4, _sample_bytes(image))
 
 
-def _sample_bytes(image: TiffImagePlugin.TiffImageFile) -> int:
+def _sample_bytes(image: Any) -> int:
     bits = image.tag_v2.get(_BITS, (1,))
     each = max((bit for bit in (bits if isinstance(bits, tuple) else (bits,))), default=1)
     samples = image.tag_v2.get(_SAMPLES, 1)

@@ -3,6 +3,7 @@
 import math
 import os
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -10,9 +11,8 @@ import numpy as np
 
 from mobilenetv2.documents import LARGEST_JSON, parse_table, read_json
 from mobilenetv2.errors import SpecError, WeightsError, importing
-from mobilenetv2.files import atomic_folder, open_file, recover, write_atomically
+from mobilenetv2.files import atomic_folder, open_file, read_file, recover, write_atomically
 from mobilenetv2.model.arrays import Arrays, check_arrays, require_same
-from mobilenetv2.model.card import card, title
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.records import FORMAT_VERSION, ModelConfig
@@ -40,6 +40,8 @@ def save(
         OSError: the disk is full, or the folder cannot be written.
     """  # fmt: skip
     from safetensors.numpy import save as serialise
+
+    from mobilenetv2.model.card import card, title  # readers need none
 
     stored = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
     check_arrays(config.spec, stored, str(folder))
@@ -75,6 +77,22 @@ def load(folder: Path) -> tuple[ModelConfig, Arrays]:
     return config, arrays
 
 
+def read_weights(folder: Path, config: ModelConfig) -> bytes:
+    """Return the bytes of the weights file, no more than its network can have; nothing is checked.
+
+    Args:
+        folder: the model folder.
+        config: its config.
+
+    Raises:
+        WeightsError: the file is missing.
+    """
+    path = folder / WEIGHTS
+    if not path.is_file():
+        raise WeightsError(f"{folder}: the weights file {path.name} is missing")
+    return read_file(path, _most(parameter_shapes(config.spec)))
+
+
 def load_config(folder: Path) -> ModelConfig:
     """Read only ``config.json``.
 
@@ -107,10 +125,15 @@ def load_config(folder: Path) -> ModelConfig:
     return config
 
 
+def _most(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Return the largest size of a weights file, in bytes."""
+    return 8 + LARGEST_JSON + sum(4 * math.prod(shape) for shape in shapes.values())
+
+
 def _checked_content(path: Path, config: ModelConfig) -> bytes:
     """Return the bytes of a weights file whose header fits the spec, and whose size fits both."""
     shapes = parameter_shapes(config.spec)
-    most = 8 + LARGEST_JSON + sum(4 * math.prod(shape) for shape in shapes.values())
+    most = _most(shapes)
     with open_file(path) as file:
         size = os.fstat(file.fileno()).st_size
         start = file.read(8)

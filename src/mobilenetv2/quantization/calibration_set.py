@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Dataset, Photo, Split, stratified_split
 from mobilenetv2.data.layout import ALL, split_of
+from mobilenetv2.data.names import is_photo
 from mobilenetv2.data.opening import open_source
-from mobilenetv2.data.passed_over import Ignore, is_photo
+from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import decode

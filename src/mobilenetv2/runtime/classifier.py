@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, overload
 
 from mobilenetv2.data.photos import collect, is_several
-from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.images.photo import Photo
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.runtime.answers import Answer as Answer
@@ -14,6 +13,7 @@ from mobilenetv2.runtime.loading import load_model
 from mobilenetv2.runtime.prediction import answers
 from mobilenetv2.spec.foreign import AnyConfig
 from mobilenetv2.spec.records import Resize
+from mobilenetv2.spec.standard import EMBEDDED
 from mobilenetv2.text import counted
 
 Several = list[Any] | tuple[Any, ...] | Iterator[Any]

@@ -3,23 +3,23 @@
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 from numpy.typing import NDArray
 
 from mobilenetv2.data.photos import Found, Photos, collect
 from mobilenetv2.errors import MobileNetV2Error, argument
-from mobilenetv2.hub.catalogue import EMBEDDED
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
-from mobilenetv2.runtime.output.file import AnswerFile
-from mobilenetv2.runtime.output.rows import Kind, Rows, kind_of
-from mobilenetv2.runtime.output.sorting import THRESHOLD, PhotoFolders
 from mobilenetv2.runtime.stream import Answers, Sinks, stream
 from mobilenetv2.spec.records import Resize
+from mobilenetv2.spec.standard import EMBEDDED
+
+if TYPE_CHECKING:
+    from mobilenetv2.runtime.output.rows import Kind
 
 
 @overload
@@ -28,10 +28,10 @@ def predict(
     device: str = "cpu", threads: int | None = None, batch: int | None = None, flips: bool = False,
     features: Literal[False] = False, progress: bool = False, ordered: bool = True,
     fast_decode: bool = False,
-    output: str | PathLike[str] | None = None, output_kind: Kind | None = None,
+    output: str | PathLike[str] | None = None, output_kind: "Kind | None" = None,
     top: int | None = None, resume: bool = False,
     overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
-    threshold: float = THRESHOLD, links: bool = False,
+    threshold: float = 0.5, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
 ) -> Answers[Answer]: ...  # fmt: skip
@@ -43,10 +43,10 @@ def predict(
     device: str = "cpu", threads: int | None = None, batch: int | None = None, flips: bool = False,
     features: Literal[True], progress: bool = False, ordered: bool = True,
     fast_decode: bool = False,
-    output: str | PathLike[str] | None = None, output_kind: Kind | None = None,
+    output: str | PathLike[str] | None = None, output_kind: "Kind | None" = None,
     top: int | None = None, resume: bool = False,
     overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
-    threshold: float = THRESHOLD, links: bool = False,
+    threshold: float = 0.5, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
 ) -> Answers[Features]: ...  # fmt: skip
@@ -66,12 +66,12 @@ def predict(
     ordered: bool = True,
     fast_decode: bool = False,
     output: str | PathLike[str] | None = None,
-    output_kind: Kind | None = None,
+    output_kind: "Kind | None" = None,
     top: int | None = None,
     resume: bool = False,
     overwrite: bool = False,
     copy_to: str | PathLike[str] | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float = 0.5,
     links: bool = False,
     labels: GivenLabels | None = None,
     preprocessing: GivenPreprocessing | None = None,
@@ -157,6 +157,9 @@ def predict(
     )  # fmt: skip
     wanted = None
     if output is not None:
+        from mobilenetv2.runtime.output.file import AnswerFile  # most calls write none
+        from mobilenetv2.runtime.output.rows import Rows, kind_of
+
         path = Path(output)
         rows = Rows(output_kind or kind_of(path), features_of(loaded.config) if features else None)
         settings = settings_of(loaded, rows=repr(rows), top=top, flips=flips)
@@ -168,6 +171,8 @@ def predict(
     if copy_to is not None:
         if features:
             raise MobileNetV2Error(f"{argument('copy_to')} needs classes, not features")
+        from mobilenetv2.runtime.output.sorting import PhotoFolders
+
         folders = PhotoFolders(Path(copy_to), loaded.config.labels.names, threshold, links)
     sinks = Sinks(wanted, folders, top)
     if features:

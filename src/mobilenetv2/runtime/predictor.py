@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from mobilenetv2.errors import ArtifactError, WeightsError, argument
-from mobilenetv2.formats import BY_ENDING, ENGINES, GRAPH_ENDINGS, RUNTIMES, engines_of
-from mobilenetv2.graph.graph import FEATURES, MAP
-from mobilenetv2.graph.lowering import lower
+from mobilenetv2.files import read_file
+from mobilenetv2.formats import BY_ENDING, ENGINES, GRAPH_ENDINGS, RUNTIMES, Runtime, engines_of
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
+from mobilenetv2.runtime.built_graphs import built
 from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, Pool, channels_of
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
@@ -299,11 +299,45 @@ def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
         ArtifactError: the file has no config or was changed, or the engine is unknown.
     """
     if not is_exported(path):
-        return build_artifact(*store.load(path), path, runtime)
+        return build_from_folder(path, runtime)
     made = BY_ENDING[path.suffix.lower()]
     (reader,) = (name for name, other in RUNTIMES.items() if other.own == made)
     artifact: Artifact = _module("runtime.engines", reader).read_artifact(path)
     return artifact
+
+
+def build_from_folder(path: Path, runtime: str | None = None) -> Artifact:
+    """Build the graph of a model folder, or take it from the cache if it was built before.
+
+    Args:
+        path: path of the model folder.
+        runtime: engine that the graph is built for; default: ONNX Runtime.
+
+    Raises:
+        WeightsError: the folder is no model folder, or damaged.
+        ArtifactError: the engine is unknown, or runs exported files only.
+    """
+    engine, config = _builder(path, runtime), store.load_config(path)
+    files = path / store.CONFIG, path / store.WEIGHTS
+    if not files[1].is_file():
+        raise WeightsError(f"{path}: the weights file {store.WEIGHTS} is missing")
+    graph = built(
+        files, engine.builds,
+        lambda: (read_file(files[0]), store.read_weights(path, config)),
+        lambda: build_artifact(*store.load(path), path, runtime).graph,
+    )  # fmt: skip
+    return Artifact(config, engine.builds, graph, str(path))
+
+
+def _builder(path: Path, runtime: str | None) -> Runtime:
+    """Return the record of the engine for which a model folder's graph is built."""
+    engine = RUNTIMES[_engine_name(runtime or DEFAULT)]
+    if not engine.builds:
+        raise ArtifactError(
+            f"{path}: the runtime {engine.name} runs exported files only; create one with "
+            f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
+        )
+    return engine
 
 
 def build_artifact(
@@ -325,12 +359,10 @@ def build_artifact(
     Raises:
         ArtifactError: the engine is unknown, or runs exported files only.
     """
-    engine = RUNTIMES[_engine_name(runtime or DEFAULT)]
-    if not engine.builds:
-        raise ArtifactError(
-            f"{path}: the runtime {engine.name} runs exported files only; create one with "
-            f"'mobilenetv2 export {path} OUT --format {engine.own.name}'"
-        )
+    engine = _builder(path, runtime)
+    from mobilenetv2.graph.graph import FEATURES, MAP
+    from mobilenetv2.graph.lowering import lower
+
     graph = lower(config, arrays).with_outputs(FEATURES, *([MAP] if last_map else []))
     data: bytes = getattr(_module("graph", engine.builds), f"write_{engine.builds}")(graph)
     return Artifact(config, engine.builds, data, str(path))

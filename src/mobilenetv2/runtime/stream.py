@@ -5,7 +5,7 @@ from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from numpy.typing import NDArray
 
@@ -18,9 +18,11 @@ from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.runtime.loading import LoadedModel
-from mobilenetv2.runtime.output.file import AnswerFile
-from mobilenetv2.runtime.output.journal import Identity, identity
-from mobilenetv2.runtime.output.sorting import PhotoFolders
+
+if TYPE_CHECKING:  # what writes and sorts is imported where it is asked for
+    from mobilenetv2.runtime.output.file import AnswerFile
+    from mobilenetv2.runtime.output.journal import Identity
+    from mobilenetv2.runtime.output.sorting import PhotoFolders
 
 MEMORY = "a photo in memory"
 """Name of a photo without a path, in notes and errors."""
@@ -71,8 +73,8 @@ class Answers(Iterator[Made | Unreadable], Generic[Made]):
 class Sinks:
     """Places for answers, beside the caller: a file, folders of photos."""
 
-    file: AnswerFile | None = None
-    folders: PhotoFolders | None = None
+    file: "AnswerFile | None" = None
+    folders: "PhotoFolders | None" = None
     top: int | None = None
     """Number of classes of a photo in the file."""
 
@@ -88,7 +90,7 @@ class Sinks:
 @dataclass(frozen=True, slots=True)
 class _Todo:
     photo: Photo
-    identity: Identity | None
+    identity: "Identity | None"
 
 
 def stream(
@@ -148,13 +150,15 @@ def stream(
         say(f"note: {sentence}")
 
 
-def _left(photos: Iterable[Photo], file: AnswerFile | None) -> Iterator[_Todo]:
+def _left(photos: Iterable[Photo], file: "AnswerFile | None") -> Iterator[_Todo]:
     """Yield the photos whose answers are not in the file yet."""
     for photo in photos:
         path = path_of(photo) if file is not None else None
         if file is None or path is None:
             yield _Todo(photo, None)
             continue
+        from mobilenetv2.runtime.output.journal import identity
+
         known = identity(path, photo.place if isinstance(photo, PackedPhoto) else None)
         if not file.is_done(known):
             yield _Todo(photo, known)

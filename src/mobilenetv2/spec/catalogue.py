@@ -16,16 +16,10 @@ from typing import Any, Literal
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import PUBLISHED, published
 from mobilenetv2.spec.records import Labels, Preprocessing
+from mobilenetv2.spec.standard import DEFAULT as DEFAULT
+from mobilenetv2.spec.standard import EMBEDDED as EMBEDDED
+from mobilenetv2.spec.standard import HUB as HUB
 
-DEFAULT = "timm-100"
-"""Name of the weights from which training starts by default.
-
-They are safetensors with a full checksum, under Apache-2.0.
-"""
-
-EMBEDDED = "embedded"
-"""Name of the model in the package, which has CIFAR-10's classes and needs no network access."""
-HUB = "hf://"
 COMMON_NAMES = frozenset({"model.safetensors", "pytorch_model.bin", "mobilenetv2.pth.tar"})
 """Names of published files that other people's files have, too."""
 

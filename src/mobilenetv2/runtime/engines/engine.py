@@ -8,7 +8,6 @@ MissingExtra if the runtime is not installed. An engine serves one thread at a t
 of a runtime that is ``shared`` (:mod:`mobilenetv2.formats`): their function takes ``callers``, too.
 """
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.checkpoints.description import parse_config
 from mobilenetv2.errors import ArtifactError, DialectError
 from mobilenetv2.files import read_file
 from mobilenetv2.formats import BY_ENDING
@@ -26,7 +24,6 @@ from mobilenetv2.model.outputs import require_finite
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
-from mobilenetv2.zips import Zip
 
 Output = Literal["logits", "features", "map", "probabilities"]
 """Output of a network; 'map' is the last feature map, before pooling.
@@ -226,6 +223,8 @@ def embedded_config(text: str | None, path: Path) -> ModelConfig:
             f"{path}: it has no preprocessing and labels, which files of 'mobilenetv2 export' "
             f"contain; {advice}"
         )
+    from mobilenetv2.checkpoints.description import parse_config  # a model folder needs none
+
     try:
         return parse_config(text)
     except DialectError as error:
@@ -244,6 +243,10 @@ def archived_config(data: bytes, name: str, path: Path, broken: str) -> str | No
     Raises:
         ArtifactError: the archive is damaged.
     """
+    import zipfile
+
+    from mobilenetv2.zips import Zip
+
     try:
         with Zip(data) as archive:
             entry = archive.getinfo(name)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilenetv2.data import table_lookup
-from mobilenetv2.data.table_lookup import beside, common_folder, split_in, within
+from mobilenetv2.data.tables import lookup as table_lookup
+from mobilenetv2.data.tables.lookup import beside, common_folder, split_in, within
 
 PHOTOS = {"train/1.jpg", "test/1.jpg", "train/sub/2.PNG", "all/x.y.jpg", "top.tif", "a b.jpg"}
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mobilenetv2.data.layout import split_of
-from mobilenetv2.data.tables import Cell, Table
+from mobilenetv2.data.tables.table import Cell, Table
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.decode import SUFFIXES
 from mobilenetv2.text import counted, quoted

@@ -1,7 +1,7 @@
 """Tables as people hold them: CSV, TSV, JSON Lines and Parquet, parsed to columns and rows of text.
 
 A table is data from elsewhere: its size is bounded before memory is taken, and nothing in it is
-evaluated. What its columns mean is in :mod:`mobilenetv2.data.table_columns`.
+evaluated. What its columns mean is in :mod:`mobilenetv2.data.tables.columns`.
 """
 
 import codecs
@@ -32,8 +32,6 @@ TABLE_MEMORY = 16 * MOST_BYTES
 """Bytes of memory for the largest table as rows of text, and as JSON."""
 BATCH = 4096
 """Number of rows of Parquet that are unpacked together."""
-SUFFIXES = frozenset((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"))
-"""Suffixes of tables, in lower case."""
 SAMPLE = 50
 """Number of lines by which a delimiter is found."""
 _DELIMITERS = ",;\t|"
@@ -53,12 +51,6 @@ class Table:
     """Cells of each row, one for each column."""
     notes: tuple[str, ...] = ()
     """Notes on how it was read, one sentence each."""
-
-
-def is_table(name: str) -> bool:
-    """Return whether a name has the suffix of a table."""
-    stem, dot, ending = name.rpartition("/")[2].rpartition(".")  # a path object takes 20 us
-    return bool(stem) and f"{dot}{ending}".lower() in SUFFIXES
 
 
 def parse(data: bytes, place: str) -> Table:

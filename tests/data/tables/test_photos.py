@@ -12,9 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mobilenetv2.data import sources, table_photos
+from mobilenetv2.data import sources
 from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.data.scan import check_dataset
+from mobilenetv2.data.tables import photos as table_photos
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error
 from mobilenetv2.images.decode import Limits
 

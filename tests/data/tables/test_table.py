@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenetv2.data import tables
-from mobilenetv2.data.tables import is_table, parse, unpacked_parquet
+from mobilenetv2.data.names import is_table
+from mobilenetv2.data.tables import table as tables
+from mobilenetv2.data.tables.table import parse, unpacked_parquet
 from mobilenetv2.errors import DataError, MissingExtra
 
 ROWS = [("a b.jpg", "hat, small"), ("b.jpg", 'a "good" one'), ("ü.jpg", "鞋")]

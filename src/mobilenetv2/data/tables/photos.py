@@ -2,7 +2,7 @@
 
 A table given by itself may name photos by any path, absolute or relative to its own folder. A table
 inside a folder or an archive, which may come from anybody, names only photos in there. Names
-without a suffix or a folder are looked up (:mod:`mobilenetv2.data.table_lookup`). A photo that is
+without a suffix or a folder are looked up (:mod:`mobilenetv2.data.tables.lookup`). A photo that is
 not there counts as one that cannot be read.
 
 A folder is read by its table if it has no class folders, or if the table is called ``metadata`` or
@@ -20,11 +20,12 @@ from functools import partial
 from pathlib import Path, PurePath, PurePosixPath
 
 from mobilenetv2.data.layout import ALL, Layout, split_of
-from mobilenetv2.data.passed_over import IGNORED, Ignore, PassedOver, is_photo
+from mobilenetv2.data.names import is_photo, is_table
+from mobilenetv2.data.passed_over import IGNORED, Ignore, PassedOver
 from mobilenetv2.data.sources import Source
-from mobilenetv2.data.table_columns import Columns, Row, find_columns, find_paths, read_rows
-from mobilenetv2.data.table_lookup import Find, beside, common_folder, split_in, within
-from mobilenetv2.data.tables import MOST_BYTES, Table, is_table, parse
+from mobilenetv2.data.tables.columns import Columns, Row, find_columns, find_paths, read_rows
+from mobilenetv2.data.tables.lookup import Find, beside, common_folder, split_in, within
+from mobilenetv2.data.tables.table import MOST_BYTES, Table, parse
 from mobilenetv2.errors import DataError, ImageError, MissingExtra, argument
 from mobilenetv2.files import open_file
 from mobilenetv2.images.decode import LIMITS

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mobilenetv2.data.table_columns import Row, find_columns, read_rows
-from mobilenetv2.data.tables import parse
+from mobilenetv2.data.tables.columns import Row, find_columns, read_rows
+from mobilenetv2.data.tables.table import parse
 from mobilenetv2.errors import DataError
 
 

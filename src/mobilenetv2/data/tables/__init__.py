@@ -1,0 +1,1 @@
+"""Tables of photos: CSV, TSV, JSON Lines and Parquet."""

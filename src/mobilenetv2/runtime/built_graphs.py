@@ -1,0 +1,109 @@
+"""Graphs of model folders that were built before, kept in the user's cache folder.
+
+An engine runs a model folder's network as a graph with folded BatchNorm. Building and checking it
+takes longer than a prediction, so that the bytes of a graph are kept, under the digest of
+everything that they were made of: a model that was changed in one byte has another digest. The
+digest of files is kept, too, with their size, number and times, so that unchanged files are not
+read again. A cache that cannot be read or written is none.
+"""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+
+from mobilenetv2 import __version__
+from mobilenetv2.files import open_file, read_start, write_atomically
+from mobilenetv2.hub.cache import cache_folder
+
+FOLDER = "graphs"
+MOST = 32
+"""Number of files that are kept, two for each graph; the oldest make room."""
+LARGEST = 256 * 1024**2
+"""Largest graph that is kept, in bytes."""
+SWITCH = "MOBILENETV2_GRAPHS"
+"""Variable of the environment that turns the cache off if it is '0'."""
+_CHECK = 4
+"""Bytes of the checksum before a graph, which tells a file that a disk has damaged."""
+_LARGEST_NOTE = 64 * 1024
+
+
+def built(
+    files: Sequence[Path], options: str, contents: Callable[[], Sequence[bytes]],
+    build: Callable[[], bytes],
+) -> bytes:  # fmt: skip
+    """Return a graph from the cache, or build it and keep it.
+
+    Args:
+        files: files that it is made of.
+        options: how it is built.
+        contents: function that reads the files.
+        build: function that builds it.
+    """
+    if os.environ.get(SWITCH) == "0":
+        return build()
+    folder = cache_folder() / FOLDER
+    now = [_state(file) for file in files]
+    note = folder / f"{_digest(options, [str(file).encode() for file in files])}.json"
+    key = _noted(note, now) or _digest(options, contents())
+    if (graph := _kept(folder / key)) is None:
+        graph = build()
+        _keep(folder / key, graph)
+    _keep_note(note, now, key)
+    return graph
+
+
+def _state(file: Path) -> list[int]:
+    """Return what changes when a file is changed: its size, number and times."""
+    found = file.stat()
+    return [found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _digest(options: str, contents: Sequence[bytes]) -> str:
+    made = sha256(repr((__version__, options, [len(one) for one in contents])).encode())
+    for content in contents:
+        made.update(content)
+    return made.hexdigest()[:40]
+
+
+def _noted(note: Path, now: list[list[int]]) -> str:
+    """Return the digest that a note has for files in this state; '' if it has none."""
+    with suppress(OSError, ValueError, KeyError, TypeError), open_file(note) as file:
+        found = json.loads(read_start(file, _LARGEST_NOTE))
+        if found["files"] == now:
+            return str(found["graph"])
+    return ""
+
+
+def _keep_note(note: Path, now: list[list[int]], key: str) -> None:
+    if _noted(note, now) != key:
+        with suppress(OSError):
+            write_atomically(note, json.dumps({"files": now, "graph": key}))
+
+
+def _kept(path: Path) -> bytes | None:
+    with suppress(OSError), open_file(path) as file:
+        check, graph = file.read(_CHECK), read_start(file, LARGEST)
+        if check == _checksum(graph):
+            with suppress(OSError):
+                os.utime(path)  # it was used now
+            return graph
+    return None
+
+
+def _keep(path: Path, graph: bytes) -> None:
+    if len(graph) > LARGEST:
+        return
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, _checksum(graph) + graph)
+        there = sorted(path.parent.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
+        for old in there[MOST:]:
+            old.unlink(missing_ok=True)
+
+
+def _checksum(graph: bytes) -> bytes:
+    return zlib.crc32(graph).to_bytes(_CHECK, "big")
