@@ -81,7 +81,8 @@ class AnswerFile:
             self._file: IO[bytes] = self._stack.enter_context(self.path.open("ab"))
             self._file.write(self.rows.start())
         else:
-            self._stack.enter_context(hold(self.path, allowed=self._require_free))
+            self._stack.enter_context(hold(self.path))
+            self._require_free()  # under the lock: a run that goes on has an unfinished file, too
             going_on = self._resume and self._beside.exists() and self._unfinished.exists()
             journal = Journal(self._beside, self._settings, going_on)
             self._journal = journal
@@ -97,7 +98,7 @@ class AnswerFile:
                 self._file.truncate(0)
                 self._file.write(start)
             self.count, self.failed = len(journal), journal.failed
-        self._end = self._file.tell()
+        self._end = 0 if self._direct else self._file.tell()
         self._written = self._synced = time.monotonic()
 
     def _require_free(self) -> None:

@@ -1,0 +1,129 @@
+"""Graphs that were built before, in the cache folder."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mobilenetv2.hub import cache
+from mobilenetv2.model import store
+from mobilenetv2.runtime import built_graphs, predictor
+from mobilenetv2.runtime.built_graphs import FOLDER, SWITCH, built
+from mobilenetv2.runtime.predictor import load_artifact
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of graphs in a cache of its own."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(SWITCH, raising=False)
+    return tmp_path / "cache" / FOLDER
+
+
+class Builder:
+    """Graph of one file: its bytes, twice. It counts."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.read, self.made = file, 0, 0
+
+    def contents(self) -> list[bytes]:
+        self.read += 1
+        return [self.file.read_bytes()]
+
+    def build(self) -> bytes:
+        self.made += 1
+        return 2 * self.file.read_bytes()
+
+    def __call__(self, options: str = "onnx") -> bytes:
+        return built([self.file], options, self.contents, self.build)
+
+
+@pytest.fixture
+def builder(tmp_path: Path, folder: Path) -> Builder:
+    (tmp_path / "weights").write_bytes(b"abc")
+    return Builder(tmp_path / "weights")
+
+
+def test_unchanged_files_are_neither_built_nor_read_again(builder: Builder) -> None:
+    assert [builder() for _ in range(3)] == [b"abcabc"] * 3
+    assert (builder.made, builder.read) == (1, 1)
+    assert builder("litert") == b"abcabc" and builder.made == 2
+
+
+def test_a_changed_file_is_another_graph_even_with_the_old_time(builder: Builder) -> None:
+    builder()
+    before = builder.file.stat()
+    builder.file.write_bytes(b"abd")
+    os.utime(builder.file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert builder() == b"abdabd" and builder.made == 2
+    builder.file.write_bytes(b"abc")  # the bytes of the first one
+    assert builder() == b"abcabc" and builder.made == 2 and builder.read == 3
+
+
+def test_a_graph_that_a_disk_has_damaged_is_built_anew(builder: Builder, folder: Path) -> None:
+    builder()
+    (graph,) = (one for one in folder.iterdir() if one.suffix != ".json")
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    assert builder() == b"abcabc" and builder.made == 2
+    for note in folder.glob("*.json"):
+        note.write_text("[")
+    assert builder() == b"abcabc" and builder.made == 2
+
+
+def test_few_graphs_are_kept(
+    builder: Builder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(built_graphs, "MOST", 4)
+    for number in range(10):
+        builder.file.write_bytes(bytes([number]) * 3)
+        builder()
+    assert len(list(folder.iterdir())) <= 5
+    assert builder() == 2 * builder.file.read_bytes() and builder.made == 10
+
+
+def test_without_a_cache_all_goes_on(
+    builder: Builder, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.parent.mkdir()
+    folder.write_text("a file")
+    assert builder() == b"abcabc"
+    folder.unlink()
+    monkeypatch.setenv(SWITCH, "0")
+    assert builder() == b"abcabc" and not folder.exists() and builder.made == 2
+
+
+def test_processes_at_once_leave_whole_graphs(builder: Builder) -> None:
+    found: list[bytes] = []
+    threads = [threading.Thread(target=lambda: found.append(builder())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"abcabc"] * 8
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "litert"])
+def test_a_model_folder_has_the_same_graph_from_the_cache(
+    model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
+) -> None:
+    if runtime == "litert":
+        pytest.importorskip("ai_edge_litert", reason="needs LiteRT, of an extra")
+    first = load_artifact(model, runtime)
+    monkeypatch.setattr(predictor, "build_artifact", None)  # nothing is built
+    monkeypatch.setattr(store, "load", None)
+    assert load_artifact(model, runtime) == first
+
+
+def test_another_model_at_the_same_place_has_its_own_answers(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    config, arrays = store.load(model)
+    place = tmp_path / "model"
+    store.save(place, config, arrays)
+    x = np.zeros((1, *config.spec.size, 3), np.uint8)
+    first = predictor.load_predictor(place)[1](x)
+    arrays["classifier.bias"] = arrays["classifier.bias"] + 1
+    store.save(place, config, arrays)
+    np.testing.assert_allclose(predictor.load_predictor(place)[1](x), first + 1, atol=1e-5)
