@@ -224,7 +224,7 @@ def _loaded(
         whole = image.size
         if least is not None and image.format == "JPEG":
             _reduce(image, least, turned)
-        _claim(memory.needed(image, data, turned, whole), image, name, limits, turned)
+        _claim(memory.needed(image, data, turned, whole), image, name, limits, turned, whole)
         if late := not early and headers.has_late_metadata(data):
             SHARED.claim(memory.needed(image, data, turned=True))
         declared = levels.declared_bits(image, data)  # loading forgets some of it
@@ -256,15 +256,19 @@ def _reduce(image: Image.Image, least: Least, turned: bool) -> None:
     image.draft(None, (height, width) if turned else (width, height))
 
 
-def _claim(needed: int, image: Image.Image, name: str, limits: Limits, turned: bool) -> None:
+def _claim(
+    needed: int, image: Image.Image, name: str, limits: Limits, turned: bool,
+    whole: tuple[int, int] | None = None,
+) -> None:  # fmt: skip
     """Wait for the memory that a photo takes; raise ImageError if it is more than it may take."""
+    width, height = whole or image.size
     if needed > limits.memory:
         way = "make it smaller, or save it as a plain JPEG or PNG"
         if image.format in ("JPEG", "PNG") and turned:
             # Its columns become rows: both pictures are in memory for a while.
             way = "make it smaller, or save it upright: its EXIF orientation says that it is turned"
         raise ImageError(
-            f"{name}: {image.width:,} x {image.height:,} pixels of this kind take "
+            f"{name}: {width:,} x {height:,} pixels of this kind take "
             f"{needed / 1e6:,.0f} MB to read, more than the limit of {limits.memory / 1e6:,.0f} "
             f"MB; {way}"
         )
