@@ -26,9 +26,9 @@ from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 from public_data import resolve
 
-from mobilenetv2.data.batches import workers
 from mobilenetv2.files import write_atomically
 from mobilenetv2.hub.models import locate
+from mobilenetv2.machine import workers
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 

@@ -4,7 +4,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from mobilenetv2.data.batches import workers
+from mobilenetv2.machine import workers
 
 
 def machine(*packages: str) -> str:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from public_data import resolve
 
-from mobilenetv2.benchmarking.machine import sentence
 from mobilenetv2.files import write_atomically
+from mobilenetv2.machine import sentence
 from mobilenetv2.progress import say
 
 GAINERS = ("onnxruntime", "openvino", "litert")

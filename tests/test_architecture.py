@@ -333,7 +333,7 @@ def test_what_documents_refer_to_is_there() -> None:
 
 
 READERS = {
-    "files.py", "benchmarking/machine.py", "benchmarking/process.py", "checkpoints/rebasing.py",
+    "files.py", "machine.py", "benchmarking/process.py", "checkpoints/rebasing.py",
     "checkpoints/containers/reader.py", "training/recipe_file.py",
     "checkpoints/dialects/keras.py", "checkpoints/dialects/registry.py",
     "editions/keras_backend.py", "evaluation/report/facts.py", "evaluation/report/html.py",

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2.benchmarking import job, machine
+from mobilenetv2 import machine
+from mobilenetv2.benchmarking import job
 from mobilenetv2.benchmarking.choices import Candidate, Photos, candidates_of_file, cross
 from mobilenetv2.benchmarking.job import Job, Turn, measure_candidates, reference_logits, take_turns
 from mobilenetv2.benchmarking.results import Row

@@ -8,11 +8,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
-from mobilenetv2.benchmarking import machine as machines
+from mobilenetv2 import machine as machines
 from mobilenetv2.benchmarking.choices import Candidate, choose_candidates, choose_photos
 from mobilenetv2.benchmarking.job import Job, measure_candidates
 from mobilenetv2.benchmarking.results import Row, by_latency, draw, tabulate
-from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import ArtifactError, require
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.run_record import trained_on
@@ -20,6 +19,7 @@ from mobilenetv2.exporting.job import versions
 from mobilenetv2.files import write_atomically
 from mobilenetv2.formats import ALIASES, FORMATS, INT8, PRECISIONS, RUNTIMES, Precision
 from mobilenetv2.locks import hold
+from mobilenetv2.machine import workers
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located

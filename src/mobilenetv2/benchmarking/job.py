@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.benchmarking import machine
+from mobilenetv2 import machine
 from mobilenetv2.benchmarking.choices import Candidate, Photos
 from mobilenetv2.benchmarking.process import LONGEST, Process
 from mobilenetv2.benchmarking.results import Row, Speed, compare_answers

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.benchmarking import machine
+from mobilenetv2 import machine
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.formats import FORMATS, INT8, RUNTIMES
 from mobilenetv2.images.preprocess import engine_input

@@ -91,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show(found: Benchmark) -> None:
     """Print a line for each candidate, the fastest first."""
-    from mobilenetv2.benchmarking.machine import sentence
+    from mobilenetv2.machine import sentence
 
     columns, rows = found.table()
     table(

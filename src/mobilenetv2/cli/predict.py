@@ -8,6 +8,7 @@ from typing import Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, choose_model, json_line, tell
 from mobilenetv2.cli.parser import Parser, require_positive
+from mobilenetv2.formats import ENGINES
 from mobilenetv2.progress import say
 from mobilenetv2.streams import reader_left
 from mobilenetv2.text import line
@@ -34,7 +35,19 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_flag("--features", "print the pooled features instead of classes")
     parser.add_shared("--labels", "--preprocessing", "--resize", "--ignore")
-    parser.add_shared("--runtime", "--threads", "--flips", "--device", "--fast-decode")
+    parser.add_shared(
+        "--runtime", choices=(*ENGINES, "torch", "auto"),
+        help=f"runtime of the computation: {', '.join(ENGINES)}, torch, or auto for the fastest "
+        "one on this machine (default: onnxruntime; for an exported file, the runtime of its format; "
+        "with --device cuda or mps, torch)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--precision", choices=("exact", "auto"), default="exact",
+        help="exact: answers of float32; auto: of the fastest precision on this machine, with a "
+        "word on how the answers differ (default: exact)",
+    )  # fmt: skip
+    parser.add_flag("--verbose", "say which runtime answers")
+    parser.add_shared("--threads", "--flips", "--device", "--fast-decode")
     parser.add_argument("--batch", type=int, metavar="N", help="photos in a batch")
     parser.add_flag("--unordered", "give each answer as soon as it is there, in any order")
     out = parser.add_mutually_exclusive_group()
@@ -66,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     answers = predict(
         arguments.images, arguments.model, runtime=arguments.runtime, device=arguments.device,
         threads=arguments.threads, batch=arguments.batch, flips=arguments.flips,
+        precision=arguments.precision, verbose=arguments.verbose,
         features=arguments.features, progress=True, ordered=not arguments.unordered,
         fast_decode=arguments.fast_decode, labels=arguments.labels,
         preprocessing=arguments.preprocessing, resize=arguments.resize, ignore=arguments.ignore,

@@ -5,7 +5,6 @@ instead of processes: Pillow and NumPy release the interpreter's lock during the
 nothing has to be copied between processes.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.images.memory import SHARED
+from mobilenetv2.machine import workers
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -64,13 +64,6 @@ def _in_turns(photos: NDArray, quota: int, seed: int, epoch: int, place: int) ->
         for number in range(first, first + -(-(start + quota) // len(photos)))
     ]
     return np.concatenate([photos[:0], *rounds])[start : start + quota]
-
-
-def workers() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def in_parallel(

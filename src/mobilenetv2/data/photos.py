@@ -93,11 +93,18 @@ class Found:
         """
         return self._photos(quiet=False)
 
+    @property
+    def once(self) -> bool:
+        """True if the photos can be taken only once: from an iterator, or a list on stdin."""
+        return self.slow or any(isinstance(one, str) and one == STDIN for one in self._given)
+
+    def quietly(self) -> Iterator[Photo]:
+        """Return the photos as :meth:`__iter__` does, without notes on what is passed over."""
+        return self._photos(quiet=True)
+
     def count(self) -> int | None:
         """Return the number of photos, which takes a look at every name; None if it is unknown."""
-        if self.slow or any(isinstance(one, str) and one == STDIN for one in self._given):
-            return None
-        return sum(1 for _ in self._photos(quiet=True))
+        return None if self.once else sum(1 for _ in self.quietly())
 
     def _photos(self, quiet: bool) -> Iterator[Photo]:
         for photo in self._given:

@@ -33,6 +33,7 @@ from mobilenetv2.quantization.calibration_set import CalibrationSet, choose
 from mobilenetv2.quantization.job import NNCF, Judge, Judgement, Quantiser, requests
 from mobilenetv2.quantization.post_training import Settings
 from mobilenetv2.quantization.scheme import Scheme
+from mobilenetv2.runtime.fastest import remember_verified
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import TRAINED_HERE, ModelConfig, Origin
@@ -172,6 +173,9 @@ def quantize(
                 scheme, fold(config.spec, arrays), photos.pictures, judge, facts, nncf, force
             )
             outcomes = make_files(maker, requested, facts, on_outcome)
+            for made in outcomes:
+                if made.verdict is not None and made.verdict.passed:
+                    remember_verified(given.place, made.path)
             if sensitivity:
                 _draw_sensitivity(config, arrays, photos, settings, Path(out))
             return require_kept(outcomes)

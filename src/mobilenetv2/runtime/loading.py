@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2 import __version__
-from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, ENGINES, engines_of
+from mobilenetv2.machine import workers
 from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
@@ -35,8 +35,12 @@ from mobilenetv2.runtime.predictor import (
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.spec.mapping import suggestion, to_mapping
+from mobilenetv2.spec.records import Preprocessing
 
-TORCH = "torch"
+if TYPE_CHECKING:
+    from mobilenetv2.runtime.fastest import Allowed
+
+TORCH, AUTO = "torch", "auto"
 RUNTIMES = (*ENGINES, TORCH)
 """Values of ``runtime``."""
 Output: TypeAlias = Literal["logits", "features"]
@@ -64,6 +68,7 @@ def load_model(
     device: str = "cpu",
     threads: int | None = None,
     callers: int = 1,
+    precision: str = "float32",
     flips: bool = False,
     fast_decode: bool = False,
     given: Given = NOTHING,
@@ -79,6 +84,7 @@ def load_model(
         threads: number of threads; default: the runtime's own choice.
         callers: number of threads that may call the predictor at once. Above 1, each computes with
             ``threads`` threads; a predictor on another device than the CPU has one caller.
+        precision: 'float32' or 'bfloat16', in which OpenVINO may compute a float32 graph.
         flips: True to average the predictions for each photo and its mirror image.
         fast_decode: True to decode JPEG files no larger than needed, whatever the model says.
         given: options of the user about a foreign LiteRT or ONNX file, whose assumptions are told
@@ -111,7 +117,7 @@ def load_model(
                 tell(config)
             if outputs == "logits":
                 require_answers(config, str(place))
-            predict = LastingPredictor(partial(start, callers, outputs), callers)
+            predict = LastingPredictor(partial(start, callers, outputs, precision), callers)
     if fast_decode:
         reduced = dataclasses.replace(config.preprocessing, decode="reduced")
         config = dataclasses.replace(config, preprocessing=reduced)
@@ -120,19 +126,65 @@ def load_model(
 
 
 def load_for_many(
-    model: AnyModel, outputs: Output = "logits", *,
-    device: str = "cpu", threads: int | None = None, **options: Any,
+    model: AnyModel, outputs: Output = "logits", *, runtime: str | None = None,
+    device: str = "cpu", threads: int | None = None, precision: "Allowed" = "exact",
+    sample: Callable[[Preprocessing], NDArray] | None = None, **options: Any,
 ) -> LoadedModel:  # fmt: skip
     """Load a model as :func:`load_model` does, to compute many photos.
 
-    On a CPU, as many threads as there are cores call it at once, each of which computes by itself;
-    ``threads`` is their number.
+    On a CPU, as many threads as there are cores call it at once, each of which computes by itself.
+
+    Args:
+        model: as :func:`load_model` takes it.
+        outputs: output of the predictor.
+        runtime: name of an engine, 'torch', or 'auto' for the fastest one on this machine.
+        device: device of PyTorch.
+        threads: number of the threads. Default: one for each core.
+        precision: 'exact' for float32; 'auto' allows any precision, and the runtime 'auto'.
+        sample: function that returns some photos for a trial, given a preprocessing: uint8
+            (photos, height, width, channels), perhaps none.
+        options: further arguments of :func:`load_model`.
+
+    Raises:
+        MobileNetV2Error: as :func:`load_model`.
     """
+    automatic = runtime == AUTO or (runtime is None and precision == "auto")
+    if precision not in ("exact", "auto") or (precision == "auto" and not automatic):
+        raise ArtifactError(
+            f"precision {precision!r}: it is 'exact' or 'auto', and 'auto' chooses the runtime"
+        )
     if device != "cpu":
-        return load_model(model, outputs, device=device, threads=threads, **options)
+        if automatic:
+            raise ArtifactError(f"the runtime auto is for the CPU; leave it out for {device}")
+        return load_model(model, outputs, runtime=runtime, device=device, threads=threads,
+                          **options)  # fmt: skip
     require_threads(threads)
     callers = threads or workers()
-    return load_model(model, outputs, threads=1, callers=callers, **options)
+    if not automatic:
+        return load_model(model, outputs, runtime=runtime, threads=1, callers=callers, **options)
+    from mobilenetv2.runtime import fastest
+
+    with located(model) as given:
+        record = config_of(given.place).preprocessing
+        if options.get("fast_decode"):
+            record = dataclasses.replace(record, decode="reduced")
+        remembered, tried = fastest.choose(given.place, precision, record, sample, callers)
+        say(f"runtime: {fastest.sentence(remembered, tried)}")
+        bfloat16 = remembered.precision == fastest.BFLOAT16
+        loaded = load_model(
+            remembered.path, outputs, runtime=remembered.runtime, threads=1, callers=callers,
+            precision="bfloat16" if bfloat16 else "float32", **options,
+        )  # fmt: skip
+        return dataclasses.replace(
+            loaded, place=given.place, name=given.name, runtime=remembered.name
+        )
+
+
+def config_of(place: Path) -> AnyConfig:
+    """Return the config of a model folder or of an exported file."""
+    if place.is_dir():
+        return store.load_config(place)
+    return load_any_artifact(place).config
 
 
 def load_network(
@@ -196,7 +248,7 @@ def tell(config: ForeignConfig) -> None:
 
 def _load_engine(
     place: Path, runtime: str | None, threads: int | None, given: Given
-) -> tuple[AnyConfig, Callable[[int, Output], Predictor], str]:
+) -> tuple[AnyConfig, Callable[[int, Output, str], Predictor], str]:
     """Return what a model folder or an exported file needs to run, and to be pickled.
 
     Returns:

@@ -1,6 +1,7 @@
 """Answers for any number of photos: the function ``mn.predict``, and the verb's."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, overload
@@ -11,14 +12,18 @@ from mobilenetv2.data.photos import Found, Photos, collect
 from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
+from mobilenetv2.progress import say
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
-from mobilenetv2.runtime.stream import Answers, Sinks, stream
+from mobilenetv2.runtime.predictor import callers_of
+from mobilenetv2.runtime.stream import Answers, Sinks, sample_of, stream
 from mobilenetv2.spec.records import Resize
 from mobilenetv2.spec.standard import EMBEDDED
+from mobilenetv2.text import counted
 
 if TYPE_CHECKING:
+    from mobilenetv2.runtime.fastest import Allowed
     from mobilenetv2.runtime.output.rows import Kind
 
 
@@ -27,7 +32,7 @@ def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int | None = None, flips: bool = False,
     features: Literal[False] = False, progress: bool = False, ordered: bool = True,
-    fast_decode: bool = False,
+    fast_decode: bool = False, precision: "Allowed" = "exact", verbose: bool = False,
     output: str | PathLike[str] | None = None, output_kind: "Kind | None" = None,
     top: int | None = None, resume: bool = False,
     overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
@@ -42,7 +47,7 @@ def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, batch: int | None = None, flips: bool = False,
     features: Literal[True], progress: bool = False, ordered: bool = True,
-    fast_decode: bool = False,
+    fast_decode: bool = False, precision: "Allowed" = "exact", verbose: bool = False,
     output: str | PathLike[str] | None = None, output_kind: "Kind | None" = None,
     top: int | None = None, resume: bool = False,
     overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
@@ -65,6 +70,8 @@ def predict(
     progress: bool = False,
     ordered: bool = True,
     fast_decode: bool = False,
+    precision: "Allowed" = "exact",
+    verbose: bool = False,
     output: str | PathLike[str] | None = None,
     output_kind: "Kind | None" = None,
     top: int | None = None,
@@ -92,8 +99,9 @@ def predict(
         model: model folder, exported file, catalogue name, ``hf://OWNER/NAME``, a network of any
             edition, or the run of ``train``. Default: the embedded model of CIFAR-10's ten classes.
         runtime: runtime of the computation: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn' or
-            'torch'. Default: ONNX Runtime; for an exported file, the runtime of its format; for
-            another device than the CPU, PyTorch.
+            'torch', or 'auto' for the fastest one on this machine, which a short trial finds and
+            the cache remembers. Default: ONNX Runtime; for an exported file, the runtime of its
+            format; for another device than the CPU, PyTorch.
         device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
         threads: number of threads, each of which reads photos and computes; default: one a core.
         batch: number of photos in a batch; default: what is fast on a CPU.
@@ -105,6 +113,9 @@ def predict(
         fast_decode: True to decode JPEG files no larger than the network needs, which is several
             times as fast for photos of phones and changes their pixels slightly. Default: as the
             model's preprocessing says (``preprocessing.decode``).
+        precision: 'exact' (default) for answers that differ from float32's by rounding only, or
+            'auto' for the fastest precision on this machine, with a word on how the answers differ.
+        verbose: True to say on stderr which runtime answers.
         output: file for the answers: .csv, .jsonl or .parquet. It grows as NAME.unfinished while
             they are taken, and takes its place after the last one.
         output_kind: how the file is written, 'csv', 'jsonl' or 'parquet'; default: by its suffix.
@@ -152,9 +163,12 @@ def predict(
     found = collect(photos, ignore, ordered)
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     loaded = load_for_many(
-        model, outputs, runtime=runtime, device=device, threads=threads, flips=flips,
-        fast_decode=fast_decode, given=given_options(labels, preprocessing, resize),
+        model, outputs, runtime=runtime, device=device, threads=threads, precision=precision,
+        sample=partial(sample_of, found), flips=flips, fast_decode=fast_decode,
+        given=given_options(labels, preprocessing, resize),
     )  # fmt: skip
+    if verbose:
+        say(f"{loaded.name}: {loaded.runtime}, {counted(callers_of(loaded.predict), 'thread')}")
     wanted = None
     if output is not None:
         from mobilenetv2.runtime.output.file import AnswerFile  # most calls write none

@@ -144,9 +144,10 @@ def start_engine(
     threads: int | None,
     callers: int = 1,
     output: Output = "logits",
+    precision: str = "float32",
 ) -> Predictor:
     """Start an engine as :func:`create_engine` does, and return its predictor."""
-    engine = create_engine(artifact, name, threads, callers)
+    engine = create_engine(artifact, name, threads, callers, precision)
     return EnginePredictor(engine, artifact.config.preprocessing, output)
 
 
@@ -376,7 +377,7 @@ def is_exported(path: Path) -> bool:
 
 def create_engine(
     artifact: "Artifact | ForeignArtifact", name: str | None = None, threads: int | None = None,
-    callers: int = 1,
+    callers: int = 1, precision: str = "float32",
 ) -> Engine:  # fmt: skip
     """Start an engine with an artifact.
 
@@ -387,6 +388,7 @@ def create_engine(
             and MNN always have one.
         callers: number of threads that may call the engine at once. Above 1, each of them computes
             with ``threads`` threads.
+        precision: 'float32' or 'bfloat16', in which OpenVINO may compute a float32 graph.
 
     Raises:
         ArtifactError: the engine is unknown, or cannot run the graph.
@@ -407,8 +409,11 @@ def create_engine(
         from mobilenetv2.runtime import foreign
 
         return foreign.create_engine(artifact, name, threads, callers)
-    start = _module("runtime.engines", name).create_engine
-    engine: Engine = start(artifact, threads, *([callers] if callers > 1 else []))
+    if precision != "float32" and name != "openvino":
+        raise ArtifactError(f"{artifact.where}: the runtime {name} computes in float32 only")
+    how: dict[str, Any] = {"callers": callers} if callers > 1 else {}
+    how |= {"precision": precision} if precision != "float32" else {}
+    engine: Engine = _module("runtime.engines", name).create_engine(artifact, threads, **how)
     engine.channels = channels_of(artifact.config.spec)
     return engine
 

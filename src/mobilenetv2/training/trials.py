@@ -16,11 +16,12 @@ from statistics import median
 
 import numpy as np
 
-from mobilenetv2.data.batches import AHEAD, chunked, epoch_order, workers
+from mobilenetv2.data.batches import AHEAD, chunked, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluation.predictions import predict_split
 from mobilenetv2.files import temporary_folder
+from mobilenetv2.machine import workers
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.bulk import BATCH
 from mobilenetv2.text import counted, duration

@@ -400,13 +400,22 @@ class OpenVino(Engine):
             self._requests.append(request)
 
 
-def create_engine(artifact: Program, threads: int | None = None, callers: int = 1) -> OpenVino:
+def computes_bfloat16() -> bool:
+    """Return True if OpenVINO computes in bfloat16 on this processor faster than in float32."""
+    core = require("openvino").Core()
+    return "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def create_engine(
+    artifact: Program, threads: int | None = None, callers: int = 1, precision: str = "float32"
+) -> OpenVino:
     """Compile the graph for the CPU, for all batch sizes.
 
     Args:
         artifact: the artifact.
         threads: number of threads of each run; default: OpenVINO's own choice.
         callers: number of threads that run it at once.
+        precision: 'float32' or 'bfloat16'.
     """
     openvino = require("openvino")
     core = openvino.Core()
@@ -414,7 +423,7 @@ def create_engine(artifact: Program, threads: int | None = None, callers: int = 
         "PERFORMANCE_HINT": "LATENCY",
         # On processors with bfloat16 (AMX, AVX512-BF16), OpenVINO computes float32 graphs in
         # bfloat16 by default, which changes logits by some tenths.
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
         # A pinned thread waits for other processes on its core.
         "ENABLE_CPU_PINNING": False,
     }

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
-from mobilenetv2.benchmarking import machine
+from mobilenetv2 import machine
 from mobilenetv2.errors import StudyError
 from mobilenetv2.files import read_file, write_atomically
 from mobilenetv2.studies.harness.results import (

@@ -9,11 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.benchmarking import machine
-from mobilenetv2.data.batches import workers
+from mobilenetv2 import machine
 from mobilenetv2.errors import Stopped, StudyError, argument, require
 from mobilenetv2.exporting.job import versions
 from mobilenetv2.files import write_atomically
+from mobilenetv2.machine import workers
 from mobilenetv2.progress import say, track
 from mobilenetv2.studies.harness import catalogue
 from mobilenetv2.studies.harness.folder import (

@@ -1,4 +1,4 @@
-"""Description of the machine that is measured on, and memory of the process and the machine."""
+"""The machine: its description, its cores, and memory of the process and the machine."""
 
 import os
 import platform
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mobilenetv2.data.batches import workers
 from mobilenetv2.errors import require
 
 FLAGS = (
@@ -23,6 +22,13 @@ getrusage's ``ru_maxrss`` is not used: on Linux it starts with the parent's valu
 """
 IDLE = 0.25
 """Fraction of the cores; other programs that use more of them make every figure larger."""
+
+
+def workers() -> int:
+    """Return the number of cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def describe() -> dict[str, Any]:

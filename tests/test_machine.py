@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 
-from mobilenetv2.benchmarking import machine
+from mobilenetv2 import machine
 
 TEXT = """\
 processor\t: 0
@@ -60,7 +60,7 @@ def test_the_peak_stays_when_the_memory_is_given_back() -> None:
 
 def test_a_child_does_not_begin_with_its_parents_peak() -> None:
     taken = np.ones(40 * MEGABYTE)
-    code = "from mobilenetv2.benchmarking import machine; print(machine.peak_memory())"
+    code = "from mobilenetv2 import machine; print(machine.peak_memory())"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert taken.nbytes > 300 * MEGABYTE > 150 * MEGABYTE > int(child.stdout) > MEGABYTE
 
