@@ -38,8 +38,8 @@ def add_options(parser: Parser) -> None:
     parser.add_shared(
         "--runtime", choices=(*ENGINES, "torch", "auto"),
         help=f"runtime of the computation: {', '.join(ENGINES)}, torch, or auto for the fastest "
-        "one on this machine (default: onnxruntime; for an exported file, the runtime of its format; "
-        "with --device cuda or mps, torch)",
+        "one on this machine (default: onnxruntime; for an exported file, the runtime of its "
+        "format; with --device cuda or mps, torch)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", choices=("exact", "auto"), default="exact",

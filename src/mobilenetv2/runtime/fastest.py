@@ -48,6 +48,8 @@ SECONDS, ROUNDS, BATCH = 0.25, 2, 2
 """Seconds of each way in a round, number of rounds, and photos of a batch."""
 PICTURES = 64
 """Number of photos on which ways are compared."""
+CLEARLY = 1.05
+"""Ratio to the default way's rate from which on another one is chosen."""
 WORTHWHILE = 300
 """Least number of photos for which a trial that is not remembered yet is worth its time."""
 EXACT = 1e-3
@@ -114,7 +116,8 @@ def choose(
         _remember(key, found)
     able = [one for one in found if one.rate and (one.rounding or allowed == "auto")]
     best = max(able, key=lambda one: one.rate, default=found[0])
-    return best.way, found
+    usual = found[0] if best.rate < CLEARLY * found[0].rate else best
+    return usual.way, found
 
 
 def sentence(way: Way, tried: Sequence[Tried]) -> str:
