@@ -1,0 +1,167 @@
+"""Thousands of photos: whole commands in turns, ours against scripts with torchvision.
+
+    python benchmarks/bulk.py --photos ../shared/data/clothing --model MODEL --peer PEER \\
+        --before CHECKOUT --runs 3 --output benchmarks/bulk.md
+
+MODEL is a folder of torchvision's network at width 1.0. PEER is a virtual environment with
+torchvision, OpenVINO and ONNX Runtime; CHECKOUT is another checkout of this project, whose command
+runs with this environment. Every command names all photos and writes a CSV file. Answers are
+compared with those of ``before``: the class, and the probability of the best one.
+
+``--phones N`` makes N photos of 12 megapixels of those given, enlarged, with sensor noise.
+"""
+
+import argparse
+import csv
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from PIL import Image
+
+import mobilenetv2 as mn
+from mobilenetv2.files import write_atomically
+from mobilenetv2.progress import say
+
+OTHERS = Path(__file__).with_name("bulk_others.py")
+PHONE = (4032, 3024)
+
+
+@dataclass(slots=True)
+class Command:
+    """A command, its answers, and the seconds of each run."""
+
+    name: str
+    words: list[str]
+    environment: dict[str, str] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    answers: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+
+def phones(photos: Path, count: int, folder: Path) -> Path:
+    """Write photos of 12 megapixels: those given, enlarged, with sensor noise, as JPEG files."""
+    names = sorted(photos.rglob("*.jpg"))[:: max(1, len(list(photos.rglob("*.jpg"))) // count)]
+    random = np.random.default_rng(0)
+    for number, name in enumerate(names[:count]):
+        image = Image.open(name).convert("RGB")
+        size = PHONE if image.width >= image.height else PHONE[::-1]
+        pixels = np.asarray(image.resize(size, Image.Resampling.BICUBIC), np.int16)
+        pixels = pixels + random.integers(-6, 7, pixels.shape, np.int16)
+        made = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+        made.save(folder / f"{number:04}.jpg", quality=92)
+    return folder
+
+
+def commands(options: argparse.Namespace, photos: Path, folder: Path) -> list[Command]:
+    """Return the commands to compare."""
+    ours = [sys.executable, "-m", "mobilenetv2", "predict", str(photos), "--model",
+            str(options.model), "--top", "1", "--csv"]  # fmt: skip
+    here = str(Path(mn.__file__).parents[1])
+    found = [Command("ours", ours, {"PYTHONPATH": here})]
+    if options.before:
+        before = str(options.before / "src")
+        found.insert(0, Command("before", ours, {"PYTHONPATH": before}))
+    reduced = [*ours[:-1], "--fast-decode", "--csv"]
+    found.append(Command("ours, --fast-decode", reduced, {"PYTHONPATH": here}))
+    automatic = [*ours[:-1], "--precision", "auto", "--csv"]
+    found.append(Command("ours, --precision auto", automatic, {"PYTHONPATH": here}))
+    if options.peer:
+        python = str(options.peer / "bin" / "python")
+        graph, weights = folder / "peer.onnx", folder / "peer.pth"
+        mn.export(options.model, graph, overwrite=True)
+        mn.export_checkpoint(options.model, weights, dialect="torchvision")
+        for name, words in (
+            ("PyTorch", [str(weights), "--engine", "torch"]),
+            ("PyTorch, torchvision's decode",
+             [str(weights), "--engine", "torch", "--decode", "torchvision"]),
+            ("OpenVINO", [str(graph), "--engine", "openvino"]),
+            ("OpenVINO bfloat16", [str(graph), "--engine", "openvino", "--precision", "bf16"]),
+            ("ONNX Runtime", [str(graph), "--engine", "onnxruntime"]),
+        ):  # fmt: skip
+            model, *rest = words
+            words = [python, str(OTHERS), *rest, str(photos), model]
+            found.append(Command(name, words))
+    return found
+
+
+def run(command: Command, folder: Path) -> None:
+    """Run a command once, and read its answers."""
+    out = folder / "answers.csv"
+    out.unlink(missing_ok=True)
+    environment = {**os.environ, **command.environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    began = time.perf_counter()
+    done = subprocess.run([*command.words, str(out)], env=environment, capture_output=True)
+    command.seconds.append(time.perf_counter() - began)
+    if done.returncode:
+        sys.exit(f"{' '.join(command.words)}: {done.stderr.decode()}")
+    with out.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.reader(file) if row[0] != "image"]
+    ours = len(rows[0]) > 3
+    command.answers = {
+        row[0]: (int(row[2]), float(row[4])) if ours else (int(row[1]), float(row[2]))
+        for row in rows
+    }
+
+
+def table(found: list[Command], photos: int) -> list[str]:
+    """Return the lines of the table."""
+    first = found[0]
+    lines = [
+        f"| command | photos a second (median of {len(first.seconds)}) | ratio | same class | "
+        "largest difference of the best probability |",
+        "|---|---|---|---|---|",
+    ]
+    for one in found:
+        ratios = [a / b for a, b in zip(first.seconds, one.seconds, strict=True)]
+        same = [one.answers[name][0] == first.answers[name][0] for name in first.answers]
+        off = max(abs(one.answers[name][1] - first.answers[name][1]) for name in first.answers)
+        lines.append(
+            f"| {one.name} | {photos / statistics.median(one.seconds):.1f} | "
+            f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) | "
+            f"{100 * sum(same) / len(same):.1f}% | {off:.1e} |"
+        )
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure bulk prediction.")
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--before", type=Path)
+    parser.add_argument("--phones", type=int, default=0)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        photos = options.photos
+        if options.phones:
+            (folder / "phones").mkdir()
+            photos = phones(options.photos, options.phones, folder / "phones")
+        found = commands(options, photos, folder)
+        for number in range(options.runs + 1):  # the first fills the caches, and is not counted
+            for one in found:
+                run(one, folder)
+                if number == 0:
+                    one.seconds.clear()
+                say(f"{number}: {one.name}: {one.seconds[-1] if one.seconds else 0:.1f} s")
+        count = len(found[0].answers)
+        lines = table(found, count)
+    print("\n".join(lines))
+    if options.output:
+        kind = "12-megapixel photos" if options.phones else "photos"
+        head = f"{count:,} {kind}, {machine('numpy', 'pillow', 'onnxruntime')}."
+        write_atomically(options.output, "\n".join([head, "", *lines, ""]))
+
+
+if __name__ == "__main__":
+    main()
