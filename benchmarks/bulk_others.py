@@ -1,6 +1,6 @@
 """The peers of bulk.py: a folder of photos named by a script as people write it with torchvision.
 
-    python bulk_others.py FOLDER WEIGHTS.pth|GRAPH.onnx OUT.csv --engine torch|openvino|onnxruntime \\
+    python bulk_others.py FOLDER WEIGHTS.pth OUT.csv --engine torch \\
         [--precision bf16] [--decode torchvision] [--width 1.0] [--classes 1000]
 
 A DataLoader of two processes decodes, resizes and normalises; the engine takes batches of 32 with

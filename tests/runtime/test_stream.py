@@ -1,0 +1,147 @@
+"""Answers that go into files and folders while they come."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import mobilenetv2 as mn
+from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.runtime.output.file import JOURNAL, UNFINISHED
+
+
+@pytest.fixture
+def many(photos: Path, tmp_path: Path) -> Path:
+    """A folder of 120 links to photos, one of which leads to no picture."""
+    folder = tmp_path / "many"
+    folder.mkdir()
+    names = sorted(path for path in photos.rglob("*") if path.is_file())
+    for number in range(120):
+        (folder / f"{number:03}.jpg").symlink_to(names[number % len(names)])
+    (folder / "050.jpg").unlink()
+    (folder / "050.jpg").write_bytes(b"no picture")
+    return folder
+
+
+def test_a_file_has_what_the_answers_say(many: Path, model: Path, tmp_path: Path) -> None:
+    answers = mn.predict(many, model, output=tmp_path / "a.jsonl", top=2)
+    found = [one.to_dict(2) for one in answers]
+    lines = (tmp_path / "a.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == found
+    assert (answers.count, answers.failed) == (120, 1)
+    with pytest.raises(MobileNetV2Error, match=r"output.*\.csv, \.jsonl, \.parquet"):
+        mn.predict(many, model, output=tmp_path / "a.txt")
+    with pytest.raises(MobileNetV2Error, match="resume.*give output"):
+        mn.predict(many, model, resume=True)
+
+
+def test_only_what_is_left_is_predicted_after_a_stop(
+    many: Path, model: Path, tmp_path: Path
+) -> None:
+    whole, broken = tmp_path / "whole.csv", tmp_path / "broken.csv"
+    first = list(mn.predict(many, model, output=whole))
+    stopped = mn.predict(many, model, output=broken)
+    for _ in range(50):
+        next(stopped)
+    stopped.close()
+    assert not broken.exists()
+    again = mn.predict(many, model, output=broken, resume=True)
+    rest = list(again)
+    assert 0 < len(rest) < len(first) and rest[-1].photo == first[-1].photo
+    assert (again.count, again.failed) == (120, 1)
+    assert broken.read_bytes() == whole.read_bytes()
+    with pytest.raises(MobileNetV2Error, match="other settings"):
+        half = mn.predict(many, model, output=broken)
+        next(half)
+        half.close()
+        next(mn.predict(many, model, output=broken, resume=True, flips=True))
+
+
+def test_unordered_answers_are_the_same_ones(many: Path, model: Path) -> None:
+    ordered = {str(one.photo): str(one) for one in mn.predict(many, model)}
+    found = list(mn.predict(many, model, ordered=False))
+    assert {str(one.photo): str(one) for one in found} == ordered and len(found) == 120
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_number_of_threads_changes_no_answer(many: Path, model: Path, threads: int) -> None:
+    some = sorted(many.iterdir())[:10]
+    expected = [one.to_dict() for one in mn.predict(some, model)]
+    for one, other in zip(mn.predict(some, model, threads=threads), expected, strict=True):
+        found = one.to_dict()
+        assert found["image"] == other["image"]
+        for guess, before in zip(found["predictions"], other["predictions"], strict=True):  # type: ignore[call-overload]
+            assert guess["index"] == before["index"]
+            assert guess["probability"] == pytest.approx(before["probability"], abs=1e-6)
+
+
+def test_photos_are_sorted_into_folders(many: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sorted"
+    answers = mn.predict(many, model, copy_to=out, threshold=0.0, links=True)
+    labels = [one.label for one in answers if one.label is not None]
+    assert sum(answers.sorted.values()) == len(labels) == 119
+    for name, count in answers.sorted.items():
+        assert labels.count(name) == count
+        assert len(list((out / name).iterdir())) == count
+    with pytest.raises(MobileNetV2Error, match="needs classes"):
+        mn.predict(many, model, copy_to=out, features=True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_the_file_is_that_of_an_unbroken_run(
+    many: Path, model: Path, tmp_path: Path
+) -> None:
+    chosen, path = random.Random(0), tmp_path / "a.csv"
+    command = [sys.executable, "-m", "mobilenetv2", "predict", str(many), "--model", str(model)]
+    whole = tmp_path / "whole.csv"
+    began = time.monotonic()
+    assert subprocess.run([*command, "--output", str(whole)], capture_output=True).returncode == 1
+    took = time.monotonic() - began
+    kills = 0
+    for _ in range(20):
+        words = [*command, "--output", str(path), "--resume"]
+        with subprocess.Popen(words, stderr=subprocess.DEVNULL) as process:
+            try:
+                process.wait(chosen.uniform(0.3, 1.0) * took)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+            process.wait()
+        if path.exists():
+            assert path.read_bytes() == whole.read_bytes()
+            path.unlink()
+            assert not path.with_name(path.name + UNFINISHED).exists()
+            assert not path.with_name(path.name + JOURNAL).exists()
+    assert kills > 3
+    assert subprocess.run([*words], capture_output=True).returncode == 1
+    assert path.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
+    many: Path, model: Path, tmp_path: Path
+) -> None:
+    for number in range(10):
+        shutil.copytree(many, many / f"more{number}", symlinks=True)
+    path = tmp_path / "a.csv"
+    command = [sys.executable, "-m", "mobilenetv2", "predict", str(many), "--model", str(model),
+               "--output", str(path)]  # fmt: skip
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        unfinished = path.with_name(path.name + UNFINISHED)
+        deadline = time.monotonic() + 60
+        while not (unfinished.exists() and unfinished.stat().st_size > 200):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        said = process.stderr.read()
+    assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
+    assert unfinished.exists() and not path.exists()
