@@ -1,5 +1,6 @@
 """Graphs that were built before, in the cache folder."""
 
+import importlib
 import os
 import threading
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mobilenetv2 as mn
+from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.hub import cache
 from mobilenetv2.model import store
 from mobilenetv2.runtime import built_graphs, predictor
@@ -127,3 +130,25 @@ def test_another_model_at_the_same_place_has_its_own_answers(
     arrays["classifier.bias"] = arrays["classifier.bias"] + 1
     store.save(place, config, arrays)
     np.testing.assert_allclose(predictor.load_predictor(place)[1](x), first + 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".tflite"])
+def test_an_exported_file_is_checked_once(
+    model: Path, folder: Path, tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ending == ".tflite":
+        pytest.importorskip("ai_edge_litert", reason="needs LiteRT, of an extra")
+    path = tmp_path / f"a{ending}"
+    mn.export(model, path)
+    first = load_artifact(path)
+    engine = importlib.import_module(
+        f"mobilenetv2.runtime.engines.{'litert' if ending == '.tflite' else 'onnxruntime'}"
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(engine, "read_artifact", None)  # nothing is checked
+        assert load_artifact(path) == first
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(MobileNetV2Error):
+        load_artifact(path)

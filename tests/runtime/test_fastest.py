@@ -132,7 +132,7 @@ def test_predict_says_what_answers(
         assert one["image"] == other["image"]
     said = capsys.readouterr().err
     assert "runtime: " in said and "float32" in said and "thread" in said
-    with pytest.raises(ArtifactError, match="auto.*chooses the runtime"):
+    with pytest.raises(ArtifactError, match=r"auto.*chooses the runtime"):
         mn.predict(photos, model, runtime="onnxruntime", precision="auto")
     with pytest.raises(ArtifactError, match="auto is for the CPU"):
         mn.predict(photos, model, runtime="auto", device="cuda")

@@ -38,7 +38,7 @@ def test_a_file_has_what_the_answers_say(many: Path, model: Path, tmp_path: Path
     assert (answers.count, answers.failed) == (120, 1)
     with pytest.raises(MobileNetV2Error, match=r"output.*\.csv, \.jsonl, \.parquet"):
         mn.predict(many, model, output=tmp_path / "a.txt")
-    with pytest.raises(MobileNetV2Error, match="resume.*give output"):
+    with pytest.raises(MobileNetV2Error, match=r"resume.*give output"):
         mn.predict(many, model, resume=True)
 
 

@@ -1,10 +1,11 @@
-"""Graphs of model folders that were built before, kept in the user's cache folder.
+"""Graphs that were built or checked before, by notes in the user's cache folder.
 
 An engine runs a model folder's network as a graph with folded BatchNorm. Building and checking it
 takes longer than a prediction, so that the bytes of a graph are kept, under the digest of
 everything that they were made of: a model that was changed in one byte has another digest. The
 digest of files is kept, too, with their size, number and times, so that unchanged files are not
-read again. A cache that cannot be read or written is none.
+read again. Of an exported file that was checked, the config is kept under the digest of its bytes.
+A cache that cannot be read or written is none.
 """
 
 import json
@@ -16,8 +17,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from mobilenetv2 import __version__
+from mobilenetv2.errors import SpecError
 from mobilenetv2.files import open_file, read_start, write_atomically
 from mobilenetv2.hub.cache import cache_folder
+from mobilenetv2.runtime.engines.engine import LARGEST_CONFIG, Artifact, read_bounded
+from mobilenetv2.spec.records import ModelConfig
 
 FOLDER = "graphs"
 MOST = 32
@@ -54,6 +58,33 @@ def built(
         _keep(folder / key, graph)
     _keep_note(note, now, key)
     return graph
+
+
+def checked(path: Path, format: str, read: Callable[[Path], Artifact]) -> Artifact:
+    """Read an exported file, which is not checked again if the very bytes were checked before.
+
+    Args:
+        path: the file, the only one of its artifact.
+        format: name of its format.
+        read: function that reads and checks it.
+
+    Raises:
+        WeightsError, ArtifactError: as ``read`` raises them.
+    """
+    if os.environ.get(SWITCH) == "0":
+        return read(path)
+    data = read_bounded(path)
+    note = cache_folder() / FOLDER / f"{_digest(f'checked {format}', [data])}.json"
+    with suppress(OSError, ValueError, SpecError), open_file(note) as file:
+        config = ModelConfig.from_mapping(json.loads(read_start(file, LARGEST_CONFIG)), str(note))
+        return Artifact(config, format, data, str(path))
+    artifact = read(path)
+    if artifact.graph == data:  # else it was replaced meanwhile
+        with suppress(OSError):
+            note.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(note, artifact.config.to_json())
+            _make_room(note.parent)
+    return artifact
 
 
 def _state(file: Path) -> list[int]:
@@ -100,9 +131,13 @@ def _keep(path: Path, graph: bytes) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, _checksum(graph) + graph)
-        there = sorted(path.parent.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
-        for old in there[MOST:]:
-            old.unlink(missing_ok=True)
+        _make_room(path.parent)
+
+
+def _make_room(folder: Path) -> None:
+    there = sorted(folder.iterdir(), key=lambda one: one.stat().st_mtime, reverse=True)
+    for old in there[MOST:]:
+        old.unlink(missing_ok=True)
 
 
 def _checksum(graph: bytes) -> bytes:

@@ -20,7 +20,7 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
-from mobilenetv2.runtime.built_graphs import built
+from mobilenetv2.runtime.built_graphs import built, checked
 from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, Pool, channels_of
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
@@ -303,8 +303,12 @@ def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
         return build_from_folder(path, runtime)
     made = BY_ENDING[path.suffix.lower()]
     (reader,) = (name for name, other in RUNTIMES.items() if other.own == made)
-    artifact: Artifact = _module("runtime.engines", reader).read_artifact(path)
-    return artifact
+
+    def read(path: Path) -> Artifact:
+        found: Artifact = _module("runtime.engines", reader).read_artifact(path)
+        return found
+
+    return checked(path, made.name, read) if made.graph else read(path)
 
 
 def build_from_folder(path: Path, runtime: str | None = None) -> Artifact:
