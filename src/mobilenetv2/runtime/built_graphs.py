@@ -60,31 +60,39 @@ def built(
     return graph
 
 
-def checked(path: Path, format: str, read: Callable[[Path], Artifact]) -> Artifact:
-    """Read an exported file, which is not checked again if the very bytes were checked before.
+def known(path: Path, format: str) -> Artifact | None:
+    """Return an exported file whose very bytes were checked before; None for any other.
 
     Args:
         path: the file, the only one of its artifact.
         format: name of its format.
-        read: function that reads and checks it.
 
     Raises:
-        WeightsError, ArtifactError: as ``read`` raises them.
+        ArtifactError: the file is too large.
+        OSError: it cannot be read.
     """
     if os.environ.get(SWITCH) == "0":
-        return read(path)
+        return None
     data = read_bounded(path)
-    note = cache_folder() / FOLDER / f"{_digest(f'checked {format}', [data])}.json"
+    note = _note_of(data, format)
     with suppress(OSError, ValueError, SpecError), open_file(note) as file:
         config = ModelConfig.from_mapping(json.loads(read_start(file, LARGEST_CONFIG)), str(note))
         return Artifact(config, format, data, str(path))
-    artifact = read(path)
-    if artifact.graph == data:  # else it was replaced meanwhile
+    return None
+
+
+def remember(artifact: Artifact) -> None:
+    """Note that an exported file was read and checked, and what its config is."""
+    if os.environ.get(SWITCH) != "0":
+        note = _note_of(artifact.graph, artifact.format)
         with suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(note, artifact.config.to_json())
             _make_room(note.parent)
-    return artifact
+
+
+def _note_of(data: bytes, format: str) -> Path:
+    return cache_folder() / FOLDER / f"{_digest(f'checked {format}', [data])}.json"
 
 
 def _state(file: Path) -> list[int]:

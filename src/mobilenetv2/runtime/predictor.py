@@ -20,7 +20,7 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
-from mobilenetv2.runtime.built_graphs import built, checked
+from mobilenetv2.runtime.built_graphs import built, known, remember
 from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, Pool, channels_of
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
@@ -259,6 +259,9 @@ def load_any_artifact(
         ArtifactError: the file was changed, the engine is unknown, or the options do not apply.
     """
     if is_exported(path):
+        made = BY_ENDING[path.suffix.lower()]
+        if made.graph and not given and (before := known(path, made.name)) is not None:
+            return before
         from mobilenetv2.runtime import foreign
 
         try:
@@ -304,11 +307,12 @@ def load_artifact(path: Path, runtime: str | None = None) -> Artifact:
     made = BY_ENDING[path.suffix.lower()]
     (reader,) = (name for name, other in RUNTIMES.items() if other.own == made)
 
-    def read(path: Path) -> Artifact:
-        found: Artifact = _module("runtime.engines", reader).read_artifact(path)
-        return found
-
-    return checked(path, made.name, read) if made.graph else read(path)
+    if made.graph and (before := known(path, made.name)) is not None:
+        return before
+    artifact: Artifact = _module("runtime.engines", reader).read_artifact(path)
+    if made.graph:
+        remember(artifact)
+    return artifact
 
 
 def build_from_folder(path: Path, runtime: str | None = None) -> Artifact:
