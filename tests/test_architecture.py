@@ -338,7 +338,8 @@ READERS = {
     "checkpoints/dialects/keras.py", "checkpoints/dialects/registry.py",
     "editions/keras_backend.py", "evaluation/report/facts.py", "evaluation/report/html.py",
     "exporting/converted.py", "exporting/coreml.py", "exporting/job.py", "exporting/keras.py",
-    "exporting/openvino.py", "graph/litert.py", "installation.py", "spec/aliases.py",
+    "exporting/openvino.py", "graph/litert.py", "installation.py", "runtime/output/file.py",
+    "spec/aliases.py",
     "spec/catalogue.py", "spec/records.py", "training/job.py", "training/steps/torch.py",
     "worker.py",
 }  # fmt: skip

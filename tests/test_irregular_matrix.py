@@ -323,7 +323,8 @@ def test_in_the_cache(
     irregular: Make, fails: Fails, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The record of a first download, and the part of a file that was cut off."""
-    from mobilenetv2.hub.models import FIRST_SEEN, VARIABLE
+    from mobilenetv2.hub.cache import VARIABLE
+    from mobilenetv2.hub.models import FIRST_SEEN
     from mobilenetv2.spec.catalogue import catalogue
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))

@@ -22,6 +22,7 @@ from mobilenetv2.cli.main import main
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.hub import catalogue as published_names
 from mobilenetv2.hub import models
+from mobilenetv2.hub.cache import VARIABLE
 from mobilenetv2.hub.catalogue import catalogue, find
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -34,7 +35,7 @@ from mobilenetv2.weights import labels_given
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is cached."""
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
     monkeypatch.setattr("mobilenetv2.hub.huggingface.cached", lambda *_: None)
 
 
@@ -133,7 +134,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     where = f"http://127.0.0.1:{server.server_port}/weights.h5"
     entry = dataclasses.replace(find("keras-1.0-224"), name="one", where=where, file="weights.h5")
     monkeypatch.setattr(published_names, "catalogue", lambda: {"one": entry})
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     yield tmp_path / "cache" / "one" / "weights.h5"
     server.shutdown()
     thread.join()

@@ -13,7 +13,6 @@ import pytest
 
 from mobilenetv2.data import archives
 from mobilenetv2.data.dataset import open_dataset
-from mobilenetv2.data.names import archive_stem, archive_suffix
 from mobilenetv2.data.opening import open_source
 from mobilenetv2.data.passed_over import IN_ARCHIVE, LEADING_OUT, TOO_DEEP, TWICE
 from mobilenetv2.errors import DataError
@@ -38,13 +37,6 @@ def zipped(path: Path, *names: bytes) -> Path:
 def files(place: Path, zip_encoding: str | None = None) -> list[str]:
     source = open_source(place, zip_encoding=zip_encoding)
     return [name for name in source.names() if not name.endswith("/")]
-
-
-def test_the_kind_of_an_archive_is_in_its_name() -> None:
-    assert [archive_suffix(n) for n in ("a.ZIP", "a.b.tar.gz", "a.tgz", "a.gz", "a.jpg")] == [
-        ".zip", ".tar.gz", ".tgz", None, None,
-    ]  # fmt: skip
-    assert archive_stem("train.tar.zst") == "train" and archive_stem("a.b.zip") == "a.b"
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mobilenetv2.data.names import is_junk, is_photo
 from mobilenetv2.data.passed_over import (
     BROKEN,
     SYSTEM,
@@ -11,23 +10,6 @@ from mobilenetv2.data.passed_over import (
     passed_folder,
 )
 from mobilenetv2.errors import DataError
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "@eaDir", "#recycle", "$RECYCLE.BIN", "lost+found", ".ipynb_checkpoints", "__MACOSX",
-        "Thumbs.db", ".DS_Store", "._1.jpg", "System Volume Information", ".Trash-1000", ".git",
-        "desktop.ini", "@tmp", "#snapshot",
-    ],
-)  # fmt: skip
-def test_what_systems_leave_is_junk(name: str) -> None:
-    assert is_junk(name)
-
-
-def test_other_names_are_none() -> None:
-    assert not any(map(is_junk, ("hat", "recycle", "@home", "__MACOSX.jpg", "a.b", "found")))
-    assert is_photo("a/1.JPG") and not is_photo("a.jpg/") and not is_photo("a/notes.txt")
 
 
 def test_a_pattern_is_of_a_name_or_of_a_path() -> None:

@@ -12,13 +12,14 @@ import pytest
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.hub import catalogue, models
 from mobilenetv2.hub import huggingface as hub
+from mobilenetv2.hub.cache import VARIABLE
 from mobilenetv2.hub.catalogue import Checkpoint, find
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The cache folder of this test."""
-    monkeypatch.setenv(models.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -35,21 +36,6 @@ def entry(site: Any, here: Path, monkeypatch: pytest.MonkeyPatch) -> Checkpoint:
 def publish(monkeypatch: pytest.MonkeyPatch, entry: Checkpoint, **changes: Any) -> None:
     made = dataclasses.replace(entry, **changes)
     monkeypatch.setattr(catalogue, "catalogue", lambda: {"one": made})
-
-
-def test_the_folder_is_the_users_or_what_the_variable_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(models.VARIABLE, "~/weights")
-    assert models.cache_folder() == Path.home() / "weights"
-    for value in ("", None):
-        if value is None:
-            monkeypatch.delenv(models.VARIABLE)
-        else:
-            monkeypatch.setenv(models.VARIABLE, value)
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-        assert models.cache_folder().parts[-1] in ("mobilenetv2", "Cache")
-        assert models.cache_folder().is_absolute()
 
 
 def test_the_first_download_records_what_it_saw(site: Any, here: Path, entry: Checkpoint) -> None:

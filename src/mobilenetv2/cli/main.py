@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mobilenetv2.cli.parser import make_parser, unquoted
-from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages, disk_sentence
+from mobilenetv2.errors import MobileNetV2Error, OptionsInMessages, Stopped, disk_sentence
 from mobilenetv2.progress import say
 from mobilenetv2.streams import prepare_streams
 from mobilenetv2.text import json_text, line, listed, message
@@ -44,9 +44,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("the input is nested too deeply; give a file that is not damaged")
     except MemoryError:
         return _fail("the memory does not suffice; give smaller files, photos or batches")
+    except Stopped:
+        say(f"stopped; continue with: {resumed(words)}")
+        return INTERRUPTED
     except KeyboardInterrupt:
         print("mobilenetv2: stopped", file=sys.stderr)
         return INTERRUPTED
+
+
+def resumed(words: Sequence[str]) -> str:
+    """Return the command line that goes on with what a command line began."""
+    kept = [word for word in words if word not in ("--resume", "--overwrite")]
+    return shlex.join(["mobilenetv2", *kept, "--resume"])
 
 
 def interrupted(error: BaseException | None) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from typing import TYPE_CHECKING
 
-from mobilenetv2.cli.main import INTERRUPTED, PARTLY_FAILED, json_line, table, tell
+from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table, tell
 from mobilenetv2.cli.parser import Parser
-from mobilenetv2.errors import Stopped, StudyError, argument
+from mobilenetv2.errors import StudyError, argument
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def _photos(text: str) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run a study or list all; return 1 if cases failed, 130 after Ctrl-C, else 0."""
+    """Run a study or list all; return 1 if cases failed, else 0."""
     if arguments.name == LIST:
         return list_studies(arguments.json)
     if arguments.output is None:
@@ -91,9 +90,6 @@ def run(arguments: argparse.Namespace) -> int:
     options = {name: getattr(arguments, name) for name in names}
     try:
         found = study(arguments.name, arguments.output, **options)
-    except Stopped:
-        say(f"stopped; continue with: {again(arguments.command)}")
-        return INTERRUPTED
     except CasesFailed as error:
         say(f"mobilenetv2: error: {error}")
         return PARTLY_FAILED
@@ -102,12 +98,6 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         show(found)
     return 0
-
-
-def again(command: str) -> str:
-    """Return the command line that continues a study."""
-    words = [word for word in shlex.split(command) if word not in ("--resume", "--overwrite")]
-    return shlex.join([*words, "--resume"])
 
 
 def list_studies(as_json: bool) -> int:

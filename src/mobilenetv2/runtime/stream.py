@@ -40,7 +40,7 @@ class Answers(Iterator[Made | Unreadable], Generic[Made]):
         sinks: where they go, too.
     """
 
-    def __init__(self, results: Iterator[Made | Unreadable], sinks: "Sinks") -> None:
+    def __init__(self, results: Generator[Made | Unreadable, None, None], sinks: "Sinks") -> None:
         self._results, self._file, self._folders = results, sinks.file, sinks.folders
         self._count = self._failed = 0
 
@@ -54,6 +54,10 @@ class Answers(Iterator[Made | Unreadable], Generic[Made]):
         self._count += 1
         self._failed += found.error is not None
         return found
+
+    def close(self) -> None:
+        """End the stream; what a file has is kept, to be resumed."""
+        self._results.close()
 
     @property
     def count(self) -> int:
@@ -104,7 +108,7 @@ def stream(
     ordered: bool = True,
     sinks: Sinks = Sinks(),
     progress: bool = False,
-) -> Iterator[Made | Unreadable]:
+) -> Generator[Made | Unreadable, None, None]:
     """Yield a result for each photo, made of the outputs of a loaded model.
 
     Notes on how photos were read are said at the end, on stderr.

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mobilenetv2.data.names import is_table
 from mobilenetv2.data.tables import table as tables
 from mobilenetv2.data.tables.table import parse, unpacked_parquet
 from mobilenetv2.errors import DataError, MissingExtra
@@ -199,11 +198,6 @@ def test_characters_that_no_file_holds_are_refused(name: str, data: bytes) -> No
 def test_a_cell_has_a_limit() -> None:
     with pytest.raises(DataError, match="longer than the limit of 131,072"):
         parse(b'{"file": "%s"}' % (b"a" * 140_000), "t.jsonl")
-
-
-def test_tables_are_known_by_their_suffix() -> None:
-    assert all(map(is_table, ("a.csv", "b/C.TSV", "x.jsonl", "x.ndjson", "x.parquet")))
-    assert not any(map(is_table, ("a.jpg", "csv", "a.csv/", "a.json", "a.txt")))
 
 
 cells = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=6)

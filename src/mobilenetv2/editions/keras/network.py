@@ -57,9 +57,9 @@ def MobileNetV2(
     """Return a ``keras.Model`` from normalised images (batch, height, width, channels) to logits.
 
     Its ``.config`` is the :class:`ModelConfig`, and its ``.transform`` the preprocessing from a
-    photo to a float32 array (height, width, channels). :func:`mobilenetv2.networks.save` can also
-    save a model that was built on it or its layers, such as Dense layers on
-    ``include_top=False, pooling="avg"``.
+    photo to a float32 array (height, width, channels).
+    :func:`mobilenetv2.networks.folders.save` can also save a model that was built on it or its
+    layers, such as Dense layers on ``include_top=False, pooling="avg"``.
 
     Keras can read its ``.keras`` files without this package, since all layers are Keras's own. The
     exception is :class:`UnbiasedBatchNormalization`, the BatchNorm of PyTorch's numerics.

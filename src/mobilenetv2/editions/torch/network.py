@@ -37,9 +37,9 @@ class MobileNetV2(nn.Module):
 
     It can be used like the networks of torchvision and timm: ``network.features`` is a module, and
     ``network.classifier = nn.Linear(network.num_features, 5)`` replaces the classifier.
-    :func:`mobilenetv2.networks.save` saves the new classifier, too. An assigned linear layer
-    replaces the last layer, behind ``network.dropout``. Any other module replaces dropout, hidden
-    layers and last layer.
+    :func:`mobilenetv2.networks.folders.save` saves the new classifier, too. An assigned linear
+    layer replaces the last layer, behind ``network.dropout``. Any other module replaces dropout,
+    hidden layers and last layer.
 
     The arguments are those of :meth:`mobilenetv2.editions.edition.Edition.build`. Without a seed,
     the seed is drawn from PyTorch's random state (``torch.manual_seed``).

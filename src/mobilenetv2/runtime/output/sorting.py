@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mobilenetv2.errors import MobileNetV2Error, argument
+from mobilenetv2.files import read_file
 from mobilenetv2.images.photo import PackedPhoto, Photo, path_of
 from mobilenetv2.runtime.answers import Answer
 from mobilenetv2.text import escaped, visible
@@ -98,7 +99,9 @@ class PhotoFolders:
     def _is_there(self, photo: Photo, target: Path) -> bool:
         """Return True if a name stands for the same photo: a link to it, or a copy."""
         if isinstance(photo, PackedPhoto):
-            return target.is_file() and target.read_bytes() == photo.read()
+            data = photo.read()
+            same = target.is_file() and target.stat().st_size == len(data)
+            return same and read_file(target, len(data)) == data
         path = path_of(photo)
         if path is None or not target.exists():
             return False
