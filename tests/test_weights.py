@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilenetv2 import networks
 from mobilenetv2.errors import DialectError, RunError, WeightsError
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.networks.folders import load
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 from mobilenetv2.weights import export_checkpoint, guess_dialect, import_checkpoint
@@ -42,7 +42,7 @@ def test_there_and_back_every_bit_is_kept(theirs: Path, tmp_path: Path) -> None:
 def test_a_live_network_is_written_as_its_folder_is(theirs: Path, tmp_path: Path) -> None:
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     export_checkpoint(theirs, one, dialect="timm")
-    export_checkpoint(networks.load(theirs), two, dialect="timm")
+    export_checkpoint(load(theirs), two, dialect="timm")
     assert one.read_bytes() == two.read_bytes()
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilenetv2 import networks
 from mobilenetv2.auditing import audit as room
 from mobilenetv2.auditing import inspection
 from mobilenetv2.auditing.audit import audit
 from mobilenetv2.errors import ArtifactError, DataError, InUse
 from mobilenetv2.locks import hold
+from mobilenetv2.networks.folders import load
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_record_has_counts_issues_and_their_photos(leaky: Path) -> None:
 
 
 def test_a_live_network_doubts_as_its_folder_does(model: Path, photos: Path) -> None:
-    one, two = audit(photos, model=model), audit(photos, model=networks.load(model))
+    one, two = audit(photos, model=model), audit(photos, model=load(model))
     assert (one.model, two.model) == (str(model), "MobileNetV2")
     assert one.suspicious == two.suspicious and len(one.suspicious) > 0
     doubt = one.suspicious[0]

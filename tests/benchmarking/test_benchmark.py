@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2 import networks
 from mobilenetv2.benchmarking.benchmark import Benchmark, benchmark
 from mobilenetv2.benchmarking.choices import Candidate
 from mobilenetv2.benchmarking.results import Agreement, Row, Speed
 from mobilenetv2.errors import ArtifactError
+from mobilenetv2.networks.folders import load
 
 QUICK: dict[str, Any] = {"runtime": "ort", "threads": 1, "batch": 1, "seconds": 0.03}
 
@@ -19,7 +19,7 @@ QUICK: dict[str, Any] = {"runtime": "ort", "threads": 1, "batch": 1, "seconds": 
 @pytest.fixture(scope="module")
 def found(model: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     """A live network on labelled photos, in float32."""
-    return benchmark(networks.load(model), data=photos, precision="fp32", **QUICK)  # type: ignore[arg-type]
+    return benchmark(load(model), data=photos, precision="fp32", **QUICK)  # type: ignore[arg-type]
 
 
 def test_a_network_is_measured_on_labelled_photos(found: Benchmark, photos: Path) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilenetv2 import networks
 from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.exporting import verify
 from mobilenetv2.exporting.export import export, precisions
@@ -14,6 +13,7 @@ from mobilenetv2.exporting.job import NotKept, Outcome
 from mobilenetv2.exporting.verify import Comparison
 from mobilenetv2.formats import FORMATS, FormatName
 from mobilenetv2.model.outputs import softmax
+from mobilenetv2.networks.folders import load
 from mobilenetv2.runtime.predictor import load_predictor
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_misses_its_tolerance_is_kept_by_a_flag(
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])
 def test_a_network_is_what_its_folder_is(model: Path, edition: str, tmp_path: Path) -> None:
-    network = networks.load(model, edition=edition)
+    network = load(model, edition=edition)
     export(model, tmp_path / "folder.onnx")
     export(network, tmp_path / "network.onnx")
     x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_a_turned_photo_is_measured_upright(orientation: int) -> None:
 
 
 @pytest.mark.parametrize("how", [{}, {"progressive": True}])
-def test_a_file_that_ends_early_is_decoded_whole(how: dict[str, object]) -> None:
+def test_a_file_that_ends_early_is_decoded_whole(how: dict[str, Any]) -> None:
     data = jpeg(640, 480, **how)
     cut = data[: -len(data) // 60]
     found, whole = decode_noted(cut, "a", least=lambda size: (10, 10)), decode_noted(cut, "a")

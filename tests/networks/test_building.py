@@ -17,6 +17,7 @@ from mobilenetv2.editions.torch.network import MobileNetV2 as TorchNetwork
 from mobilenetv2.errors import SpecError, installing
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.networks.building import edition_of
 
 SPEC = mn.published("small", width=0.1, classes=3)
 SHALLOW = SPEC.replace(stages=SPEC.stages[:3])
@@ -52,7 +53,7 @@ def logits(network: Any) -> Any:
     from mobilenetv2.editions.edition import find
 
     x = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype(np.float32)
-    return find(mn.networks.edition_of(network)).intermediates(network, x)["logits"]
+    return find(edition_of(network)).intermediates(network, x)["logits"]
 
 
 @needs_all
@@ -64,7 +65,7 @@ def test_every_edition_is_converted_to_every_other_and_saved(tmp_path: Path) -> 
     limit = 1e-5 * max(1, np.abs(expected).max())
     for one, other in permutations(EVERY, 2):
         made = mn.convert(networks[one], other)
-        assert mn.networks.edition_of(made) == other and made.config == networks[one].config
+        assert edition_of(made) == other and made.config == networks[one].config
         assert np.abs(logits(made) - expected).max() <= limit, (one, other)
     for edition, network in networks.items():
         mn.save(network, tmp_path / edition)
@@ -151,7 +152,7 @@ def refuse_article(network: Any, framework: str, folder: Path) -> None:
     for verb in (
         lambda: mn.save(network, folder / "m"),
         lambda: mn.convert(network, "numpy"),
-        lambda: mn.networks.edition_of(network),
+        lambda: edition_of(network),
     ):
         with pytest.raises(mn.MobileNetV2Error, match=message):
             verb()

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilenetv2 import networks
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.model import store
+from mobilenetv2.networks.folders import load
 from mobilenetv2.networks.given_model import located
 from mobilenetv2.weights import Imported
 
@@ -22,7 +22,7 @@ def test_a_folder_and_a_name_are_where_they_are(model: Path) -> None:
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])
 def test_a_network_lies_in_a_folder_for_the_time(model: Path, edition: str) -> None:
-    network = networks.load(model, edition=edition)
+    network = load(model, edition=edition)
     with located(network) as found:
         place = found.place
         assert found.name == "MobileNetV2"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from mobilenetv2 import networks
 from mobilenetv2.errors import ArtifactError, DataError
 from mobilenetv2.exporting.job import NotKept, Outcome
 from mobilenetv2.formats import OF_INT8, Int8Format
+from mobilenetv2.networks.folders import load
 from mobilenetv2.quantization import job
 from mobilenetv2.quantization.job import Judgement
 from mobilenetv2.quantization.quantize import quantize
@@ -32,7 +32,7 @@ def test_each_file_comes_with_its_judgement(model: Path, photos: Path, tmp_path:
 
 
 def test_a_network_is_what_its_folder_is(model: Path, photos: Path, tmp_path: Path) -> None:
-    network = networks.load(model)
+    network = load(model)
     (one,) = quantize(model, tmp_path / "folder.onnx", data=photos, force=True)
     (two,) = quantize(network, tmp_path / "network.onnx", data=photos, force=True)
     assert one.verdict == two.verdict and two.facts["model"] == "MobileNetV2"

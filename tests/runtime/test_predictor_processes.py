@@ -108,7 +108,7 @@ def test_a_copy_needs_no_file_and_starts_its_engine_once(model: Path, tmp_path: 
     one, other = pickle.loads(data), pickle.loads(data)
     photo = np.zeros((40, 40, 3), np.uint8)
     assert np.array_equal(one(photo).probabilities, classify(photo).probabilities)
-    assert one._loaded.predict.args[0] is other._loaded.predict.args[0]
+    assert one._loaded.predict.predict is other._loaded.predict.predict
     assert len(predictor._ARRIVED) <= predictor._MOST_ARRIVED
 
 

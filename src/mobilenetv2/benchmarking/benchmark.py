@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -24,13 +24,14 @@ from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.fastest import PICTURES, Tried, choose, sentence
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import tell
 from mobilenetv2.runtime.predictor import is_exported, load_any_artifact, require_nothing
 from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.records import Resize
-from mobilenetv2.text import counted, json_text, several
+from mobilenetv2.text import counted, json_text, percent, several
 
 REPORT, PICTURE = "benchmark.json", "benchmark.png"
 TIMED = "the runtime's answer to pictures that are prepared already, in turns"
@@ -64,6 +65,10 @@ class Benchmark:
     """Start in UTC, ISO 8601."""
     command: str | None = None
     """Command line of the benchmark; None if it was started in Python."""
+    many: tuple[Tried, ...] = ()
+    """Ways to run the model on many photos at once, as ``predict`` with the runtime 'auto' does."""
+    fastest: str = ""
+    """The way that 'auto' takes with any precision, and how its answers differ."""
 
     def __repr__(self) -> str:
         failed = sum(bool(row.error) for row in self.rows)
@@ -88,6 +93,17 @@ class Benchmark:
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the column names, and a row of texts for each candidate."""
         return tabulate(self.rows, self.batches)
+
+    def table_of_many(self) -> tuple[list[str], list[list[str]]]:
+        """Return the column names and a row for each way to run the model on many photos."""
+        rows = [
+            [one.way.runtime, one.way.precision, *(
+                [f"{one.rate:.0f}", percent(one.same), f"{one.difference:.2g}"] if not one.error
+                else ["error", "-", "-"]
+            )]
+            for one in sorted(self.many, key=lambda one: -one.rate)
+        ]  # fmt: skip
+        return ["runtime", "precision", "/s", "same answer", "difference"], rows
 
     def notes(self) -> list[str]:
         """Return the candidates' errors, and notes on candidates that slowed down others."""
@@ -115,6 +131,7 @@ class Benchmark:
             "photos_from": self.photos_from, "calibrated_on": self.calibrated_on,
             "reference": self.reference, "timed": TIMED,
             "rows": [row.to_dict(every) for row in self.rows],
+            "many": [asdict(one) for one in self.many], "fastest": self.fastest,
         }  # fmt: skip
 
     def save(self, folder: str | PathLike[str]) -> None:
@@ -251,6 +268,12 @@ def benchmark(
         rows = by_latency(measure_candidates(job), batches[0])
         reference = f"{given.name} in its first runtime" if exported else None
         found = _record(job, given.name, rows, machine, date, reference, command)
+        if not isinstance(config, ForeignConfig):
+            way, tried = choose(
+                given.place, "auto", config.preprocessing,
+                lambda _: photos.pictures[:PICTURES], job.threads, anew=True,
+            )  # fmt: skip
+            found = replace(found, many=tried, fastest=sentence(way, tried) if tried else "")
     if output is not None:
         found.save(output)
     return found

@@ -104,5 +104,10 @@ def show(found: Benchmark) -> None:
         f"difference: compared with {found.reference}; memory: peak of the process; load: time "
         "to load the model"
     )
+    if found.many:
+        columns, rows = found.table_of_many()
+        threads = f"{found.threads} threads that compute side by side"
+        table(f"many photos at once, {threads}", columns, rows, texts=(0, 1))
+        tell(f"predict --runtime auto --precision auto takes {found.fastest}")
     if found.calibrated_on:
         tell(f"int8: calibrated on {found.calibrated_on}")

@@ -35,7 +35,8 @@ def add_options(parser: Parser) -> None:
     parser.add_flag("--private", "omit photos, file names and paths from the report")
     parser.add_shared("--labels", "--preprocessing", "--resize")
     parser.add_shared("--ignore", "--zip-encoding")
-    parser.add_shared("--runtime", "--threads", "--flips", "--device", "--fast-decode", "--json")
+    parser.add_fastest()
+    parser.add_shared("--threads", "--flips", "--device", "--fast-decode", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,7 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
     announce = choose_model(arguments)
     found = evaluate(
         arguments.model, arguments.data, split=arguments.split, runtime=arguments.runtime,
-        device=arguments.device, threads=arguments.threads, flips=arguments.flips,
+        precision=arguments.precision, device=arguments.device, threads=arguments.threads,
+        flips=arguments.flips,
         fast_decode=arguments.fast_decode, report=arguments.report, private=arguments.private,
         labels=arguments.labels,
         preprocessing=arguments.preprocessing, resize=arguments.resize, ignore=arguments.ignore,

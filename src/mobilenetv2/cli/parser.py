@@ -193,6 +193,20 @@ class Parser(argparse.ArgumentParser):
         for name in names:
             self.add_argument(name, **SHARED[name] | changes)
 
+    def add_fastest(self) -> None:
+        """Add ``--runtime``, which may be 'auto', and ``--precision``."""
+        self.add_shared(
+            "--runtime", choices=(*ENGINES, "torch", "auto"),
+            help=f"runtime of the computation: {', '.join(ENGINES)}, torch, or auto for the "
+            "fastest one on this machine (default: onnxruntime; for an exported file, the runtime "
+            "of its format; with --device cuda or mps, torch)",
+        )  # fmt: skip
+        self.add_argument(
+            "--precision", choices=("exact", "auto"), default="exact",
+            help="exact: answers of float32; auto: of the fastest precision on this machine, with "
+            "a word on how the answers differ (default: exact)",
+        )  # fmt: skip
+
     def add_flag(self, name: str, help_: str) -> None:
         """Add an option without a value."""
         self.add_argument(name, action="store_true", help=help_)

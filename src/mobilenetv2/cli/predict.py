@@ -8,7 +8,6 @@ from typing import Any
 
 from mobilenetv2.cli.main import PARTLY_FAILED, choose_model, json_line, tell
 from mobilenetv2.cli.parser import Parser, require_positive
-from mobilenetv2.formats import ENGINES
 from mobilenetv2.progress import say
 from mobilenetv2.streams import reader_left
 from mobilenetv2.text import line
@@ -35,17 +34,7 @@ def add_options(parser: Parser) -> None:
     )  # fmt: skip
     parser.add_flag("--features", "print the pooled features instead of classes")
     parser.add_shared("--labels", "--preprocessing", "--resize", "--ignore")
-    parser.add_shared(
-        "--runtime", choices=(*ENGINES, "torch", "auto"),
-        help=f"runtime of the computation: {', '.join(ENGINES)}, torch, or auto for the fastest "
-        "one on this machine (default: onnxruntime; for an exported file, the runtime of its "
-        "format; with --device cuda or mps, torch)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--precision", choices=("exact", "auto"), default="exact",
-        help="exact: answers of float32; auto: of the fastest precision on this machine, with a "
-        "word on how the answers differ (default: exact)",
-    )  # fmt: skip
+    parser.add_fastest()
     parser.add_flag("--verbose", "say which runtime answers")
     parser.add_shared("--threads", "--flips", "--device", "--fast-decode")
     parser.add_argument("--batch", type=int, metavar="N", help="photos in a batch")

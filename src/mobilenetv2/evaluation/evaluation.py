@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.data.dataset import open_dataset
+from mobilenetv2.data.dataset import Dataset, open_dataset
 from mobilenetv2.errors import ArtifactError, SpecError, WeightsError
 from mobilenetv2.evaluation.calibration import Calibration
 from mobilenetv2.evaluation.gradcam import class_weights
@@ -26,8 +27,11 @@ from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import load_for_many, load_network
-from mobilenetv2.spec.records import Labels, Resize
+from mobilenetv2.spec.records import Labels, Preprocessing, Resize
 from mobilenetv2.text import counted, escaped, interval, percent
+
+if TYPE_CHECKING:
+    from mobilenetv2.runtime.fastest import Allowed
 
 SHOWN = 20
 """Largest number of classes in a notebook's view."""
@@ -135,7 +139,7 @@ class Evaluation:
             OSError: the folder cannot be written.
         """
         place = Path(folder)
-        runtime = self.result.how.get("runtime")
+        runtime = self.result.how.get("runtime", "").partition(" ")[0] or None  # no precision
         with hold(place, inside=True), located(self.source) as given:
             explainer = _explainer(given.place, runtime, self.threads)
             write_report(place, self.result, given.place, explainer, self.notes, private)
@@ -174,6 +178,7 @@ def evaluate(
     *,
     split: str | None = None,
     runtime: str | None = None,
+    precision: "Allowed" = "exact",
     device: str = "cpu",
     threads: int | None = None,
     flips: bool = False,
@@ -202,8 +207,10 @@ def evaluate(
             validation split. Without a split of the name 'test', 'test' means 'validation', which a
             run kept for its final figures. Default: test, else validation, else all photos.
         runtime: the library that runs the model: 'onnxruntime', 'openvino', 'litert', 'ncnn', 'mnn'
-            or 'torch'. Default: ONNX Runtime; for other exported files, the runtime of their
-            format; for other devices than the CPU, PyTorch.
+            or 'torch', or 'auto' for the fastest one on this machine. Default: ONNX Runtime; for
+            other exported files, the runtime of their format; for other devices than the CPU,
+            PyTorch.
+        precision: 'exact' (default) or 'auto', as :func:`mobilenetv2.predict` takes it.
         device: 'cpu' (default), or a device of PyTorch such as 'cuda' or 'mps'.
         threads: number of threads, each of which reads photos and computes. Default: one a core.
         flips: average the logits of each photo and its mirror image, which is more accurate and
@@ -247,8 +254,9 @@ def evaluate(
     for note in dataset.notes:
         say(note)
     loaded = load_for_many(
-        model, runtime=runtime, device=device, threads=threads, flips=flips,
-        fast_decode=fast_decode, given=given_options(labels, preprocessing, resize),
+        model, runtime=runtime, precision=precision, device=device, threads=threads, flips=flips,
+        sample=partial(_sample, dataset, split), fast_decode=fast_decode,
+        given=given_options(labels, preprocessing, resize),
     )  # fmt: skip
     config = loaded.config
     known = trained_on(loaded.place)
@@ -272,6 +280,14 @@ def evaluate(
         if report is not None:
             say(f"report: {made.report(report, private=private)}")
         return made
+
+
+def _sample(dataset: Dataset, split: str | None, record: Preprocessing) -> NDArray:
+    """Return photos for a trial of runtimes."""
+    from mobilenetv2.runtime.fastest import sample_of
+
+    chosen = dataset.splits.get(split or "") or max(dataset.splits.values(), key=len)
+    return sample_of(chosen.photos, lambda photo: chosen.picture(photo, record), record)
 
 
 def _explainer(model: Path, runtime: str | None, threads: int | None) -> Explainer | None:

@@ -9,20 +9,21 @@ folder, for this machine, model, and versions of the runtimes.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2 import __version__, machine
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.files import open_file, read_start, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, RUNTIMES, engines_of
 from mobilenetv2.hub.cache import cache_folder
@@ -43,6 +44,7 @@ Allowed: TypeAlias = Literal["exact", "auto"]
 Sample: TypeAlias = Callable[[Preprocessing], NDArray]
 """Function from a preprocessing to photos, uint8 (photos, height, width, channels): none where
 there are too few for a trial."""
+Item = TypeVar("Item")
 FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
 SECONDS, ROUNDS, BATCH = 0.25, 2, 2
 """Seconds of each way in a round, number of rounds, and photos of a batch."""
@@ -91,9 +93,33 @@ class Tried:
     error: str = ""
 
 
+def sample_of(
+    photos: Iterable[Item], read: Callable[[Item], NDArray], record: Preprocessing
+) -> NDArray:
+    """Return the first photos for a trial; none where it would take longer than all of them.
+
+    Args:
+        photos: the photos.
+        read: function that returns one as the network takes it, and raises ImageError.
+        record: the network's preprocessing.
+
+    Returns:
+        uint8 (photos, height, width, channels).
+    """
+    first = [*islice(photos, WORTHWHILE)]
+    found: list[NDArray] = []
+    for photo in first if len(first) == WORTHWHILE else ():
+        with suppress(ImageError):
+            found.append(read(photo))
+        if len(found) == PICTURES:
+            break
+    return np.stack(found) if found else np.zeros((0, *record.size, record.channels), np.uint8)
+
+
 def choose(
-    place: Path, allowed: Allowed, record: Preprocessing, sample: Sample | None, callers: int
-) -> tuple[Way, tuple[Tried, ...]]:
+    place: Path, allowed: Allowed, record: Preprocessing, sample: Sample | None, callers: int,
+    anew: bool = False,
+) -> tuple[Way, tuple[Tried, ...]]:  # fmt: skip
     """Return the fastest way that is allowed, and what was tried; the first way without photos.
 
     Args:
@@ -102,12 +128,13 @@ def choose(
         record: preprocessing of the model.
         sample: function that returns photos for a trial; it is called if none is remembered.
         callers: number of threads.
+        anew: True to try again what is remembered.
     """
     candidates = ways(place, allowed)
     if len(candidates) == 1:
         return candidates[0], ()
     key = _key(place, allowed, callers, candidates)
-    found = _remembered(key, candidates)
+    found = None if anew else _remembered(key, candidates)
     if found is None:
         pictures = sample(record) if sample is not None else np.zeros((0,))
         if not len(pictures):

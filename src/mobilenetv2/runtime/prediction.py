@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.photos import Found, Photos, collect
 from mobilenetv2.errors import MobileNetV2Error, argument
+from mobilenetv2.images.photo import Photo, network_picture_noted
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import say
@@ -17,8 +18,8 @@ from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
 from mobilenetv2.runtime.predictor import callers_of
-from mobilenetv2.runtime.stream import Answers, Sinks, sample_of, stream
-from mobilenetv2.spec.records import Resize
+from mobilenetv2.runtime.stream import Answers, Sinks, stream
+from mobilenetv2.spec.records import Preprocessing, Resize
 from mobilenetv2.spec.standard import EMBEDDED
 from mobilenetv2.text import counted
 
@@ -164,7 +165,7 @@ def predict(
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     loaded = load_for_many(
         model, outputs, runtime=runtime, device=device, threads=threads, precision=precision,
-        sample=partial(sample_of, found), flips=flips, fast_decode=fast_decode,
+        sample=partial(_sample_of, found), flips=flips, fast_decode=fast_decode,
         given=given_options(labels, preprocessing, resize),
     )  # fmt: skip
     if verbose:
@@ -195,6 +196,16 @@ def predict(
     return Answers(
         stream(loaded, found, _answer_of(loaded), batch, ordered, sinks, progress), sinks
     )
+
+
+def _sample_of(photos: Found, record: Preprocessing) -> NDArray:
+    """Return photos for a trial of runtimes; none of those that come once."""
+    from mobilenetv2.runtime.fastest import sample_of
+
+    def read(photo: Photo) -> NDArray:
+        return network_picture_noted(photo, record)[0]
+
+    return sample_of(() if photos.once else photos.quietly(), read, record)
 
 
 def answers(

@@ -3,12 +3,10 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import AHEAD
@@ -20,7 +18,6 @@ from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.runtime.loading import LoadedModel
-from mobilenetv2.spec.records import Preprocessing
 
 if TYPE_CHECKING:  # what writes and sorts is imported where it is asked for
     from mobilenetv2.runtime.output.file import AnswerFile
@@ -169,28 +166,6 @@ def _left(photos: Iterable[Photo], file: "AnswerFile | None") -> Iterator[_Todo]
         known = identity(path, photo.place if isinstance(photo, PackedPhoto) else None)
         if not file.is_done(known):
             yield _Todo(photo, known)
-
-
-def sample_of(photos: Found, record: Preprocessing) -> NDArray:
-    """Return some of many photos for a trial of runtimes; none of few, or of those that come once.
-
-    Args:
-        photos: the photos.
-        record: the network's preprocessing.
-
-    Returns:
-        uint8 (photos, height, width, channels).
-    """
-    from mobilenetv2.runtime.fastest import PICTURES, WORTHWHILE
-
-    found: list[NDArray] = []
-    first = [] if photos.once else [*islice(photos.quietly(), WORTHWHILE)]
-    for photo in first if len(first) == WORTHWHILE else ():
-        with suppress(ImageError):
-            found.append(network_picture_noted(photo, record)[0])
-        if len(found) == PICTURES:
-            break
-    return np.stack(found) if found else np.zeros((0, *record.size, record.channels), np.uint8)
 
 
 class Counted:

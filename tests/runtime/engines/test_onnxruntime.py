@@ -39,7 +39,8 @@ def test_an_engine_knows_its_inputs_and_outputs(
     tmp_path: Path, form: Form, dtype: str, pictures: bool, batch: int | None
 ) -> None:
     engine = create_engine(artifact(tmp_path, form), threads=1)
-    assert (engine.dtype, engine.takes_pictures, engine.batch) == (dtype, pictures, batch)
+    assert engine.dtype == np.dtype(dtype)
+    assert (engine.takes_pictures, engine.batch) == (pictures, batch)
     assert "logits" in engine.outputs
 
 

@@ -220,7 +220,7 @@ def test_float64_is_refused() -> None:
 
 def test_float32_is_what_it_computes_in() -> None:
     openvino: Any = require("openvino")
-    compiled = running(1)._request.get_compiled_model()
+    compiled = running(1)._compiled
     assert compiled.get_property("INFERENCE_PRECISION_HINT") == openvino.Type.f32
     assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 

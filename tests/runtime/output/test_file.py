@@ -4,6 +4,7 @@ import io
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,11 +21,11 @@ def answer(number: int) -> dict[str, object]:
     return {"image": f"{number}.jpg", "predictions": [guess]}
 
 
-def file(path: Path, kind: Kind = "csv", **how: bool) -> AnswerFile:
+def file(path: Path, kind: Kind = "csv", **how: Any) -> AnswerFile:
     return AnswerFile(path, Rows(kind), SETTINGS, **how)
 
 
-def write(path: Path, numbers: range, stop: bool = False, **how: bool) -> AnswerFile:
+def write(path: Path, numbers: range, stop: bool = False, **how: Any) -> AnswerFile:
     """Write the answers that are not there, and perhaps stop before the end."""
     with file(path, **how) as made:
         for number in numbers:
