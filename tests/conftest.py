@@ -22,8 +22,8 @@ from PIL import Image, ImageDraw
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests that import ONNX Runtime by themselves leave nothing in the developer's folders, either.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-# Graphs of hundreds of test models are nothing to keep in the developer's cache folder.
-os.environ.setdefault("MOBILENETV2_GRAPHS", "0")
+# Graphs and trials of hundreds of test models are nothing to keep in the developer's cache folder.
+os.environ.setdefault("MOBILENETV2_KEEP", "0")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

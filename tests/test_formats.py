@@ -102,7 +102,7 @@ def test_no_other_module_lists_formats() -> None:
 
 def defines(runtime: str, function: str) -> bool:
     """Whether a runtime's module has a function."""
-    path = SOURCE / "runtime" / f"{runtime}.py"
+    path = SOURCE / "runtime" / "engines" / f"{runtime}.py"
     return path.is_file() and f"\ndef {function}(" in path.read_text("utf-8")
 
 
@@ -152,7 +152,7 @@ def test_the_size_is_that_of_all_its_files(tmp_path: Path) -> None:
 
 def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPatch) -> None:
     absent = {"openvino", "pnnx"}
-    monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
+    monkeypatch.setattr(formats, "is_installed", lambda name: name not in absent)
     assert FORMATS["onnx"].missing() == []
     assert FORMATS["openvino"].missing() == ["openvino"]
     assert FORMATS["ncnn"].missing() == ["pnnx"]
@@ -166,7 +166,8 @@ def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPat
         ("quantize", "--format", OF_INT8),
         ("benchmark", "--runtime", RUNTIMES),
         ("benchmark", "--precision", (*PRECISIONS, INT8)),
-        ("predict", "--runtime", (*ENGINES, "torch")),
+        ("predict", "--runtime", (*ENGINES, "torch", "auto")),
+        ("explain", "--runtime", (*ENGINES, "torch")),
     ],
 )
 def test_the_command_line_offers_what_the_table_has(

@@ -2,8 +2,8 @@
 
 A new format is a row here, ``write_NAME`` in ``exporting/``, and its packages in ``errors.EXTRAS``
 and ``pyproject.toml``. A format that ``predict`` runs also has a runtime here and a reader in
-``runtime/RUNTIME.py``. Any other format has ``reload`` beside its writer, and a runtime with
-``engine=False`` if ``benchmark`` measures it. This module needs the standard library only.
+``runtime/engines/RUNTIME.py``. Any other format has ``reload`` beside its writer, and a runtime
+with ``engine=False`` if ``benchmark`` measures it. This module needs the standard library only.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,13 @@ ALIASES = {
     "ort": "onnxruntime",
 }  # fmt: skip
 """Names here, by the names that other tools use."""
+
+
+def is_installed(package: str) -> bool:
+    """Return True if a package can be imported, without importing it."""
+    from importlib.util import find_spec  # it takes milliseconds
+
+    return find_spec(package) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +75,7 @@ class Format:
 
     def missing(self) -> list[str]:
         """Return the packages that are not installed."""
-        from importlib.util import find_spec  # it takes milliseconds
-
-        return [package for package in self.packages if find_spec(package) is None]
+        return [package for package in self.packages if not is_installed(package)]
 
     def to_dict(self) -> dict[str, object]:
         """Return plain values for JSON: what the format is for, and whether it can be written."""

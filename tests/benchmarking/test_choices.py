@@ -86,7 +86,7 @@ def test_a_name_says_which_row_it_is() -> None:
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch) -> Any:
     def forget(*absent: str) -> None:
-        monkeypatch.setattr(formats, "find_spec", lambda name: None if name in absent else object())
+        monkeypatch.setattr(formats, "is_installed", lambda name: name not in absent)
 
     return forget
 

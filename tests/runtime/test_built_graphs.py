@@ -11,9 +11,10 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.hub import cache
+from mobilenetv2.hub.cache import SWITCH
 from mobilenetv2.model import store
 from mobilenetv2.runtime import built_graphs, predictor
-from mobilenetv2.runtime.built_graphs import FOLDER, SWITCH, built
+from mobilenetv2.runtime.built_graphs import FOLDER, built
 from mobilenetv2.runtime.predictor import load_artifact
 
 

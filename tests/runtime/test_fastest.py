@@ -28,6 +28,7 @@ from mobilenetv2.spec.records import Preprocessing
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.SWITCH, "1")
     monkeypatch.setattr(fastest, "SECONDS", 0.02)
 
 
@@ -141,3 +142,36 @@ def test_predict_says_what_answers(
 def test_what_is_remembered_is_plain(tmp_path: Path) -> None:
     one = Tried(Way("a", "float32", "b"), 1.0)
     assert Tried(**{**json.loads(json.dumps(dataclasses.asdict(one))), "way": one.way}) == one
+
+
+def test_nothing_is_kept_where_that_is_turned_off(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(cache.SWITCH, "0")
+    sample = Sample()
+    for _ in range(2):
+        choose(model, "exact", record_of(model), sample, 2)
+    remember_verified(model, model / "config.json")
+    assert verified(model) == [] and not (tmp_path / "cache").exists()
+    assert sample.asked == (2 if len(ways(model, "exact")) > 1 else 0)
+
+
+def test_evaluation_takes_the_fastest_runtime_and_says_which(
+    model: Path, tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fastest, "WORTHWHILE", 10)
+    found = mn.evaluate(model, photos, runtime="auto", report=tmp_path / "report")
+    plain = mn.evaluate(model, photos)
+    assert found.result.how["runtime"] in {way.name for way in ways(model, "exact")}
+    np.testing.assert_allclose(found.predictions.logits, plain.predictions.logits, atol=1e-3)
+    assert "Grad-CAM" in (tmp_path / "report" / "report.html").read_text("utf-8")
+
+
+def test_the_benchmark_shows_the_same_table(model: Path) -> None:
+    found = mn.benchmark(model, runtime="onnxruntime", batch=1, seconds=0.02)
+    assert [one.way for one in found.many] == (
+        ways(model, "auto") if len(ways(model, "auto")) > 1 else []
+    )
+    columns, rows = found.table_of_many()
+    assert len(rows) == len(found.many) and all(len(row) == len(columns) for row in rows)
+    assert not found.many or any(one.way.name in found.fastest for one in found.many)

@@ -18,7 +18,7 @@ EXAMPLES = """\
   mobilenetv2 predict holiday/ --model runs/photos/best --top 3 --output holiday.csv
   mobilenetv2 predict holiday/ --model runs/photos/best --output holiday.csv --resume
   mobilenetv2 predict holiday/ --model runs/photos/best --copy-to sorted --threshold 0.8
-  mobilenetv2 predict photos.zip --json | head
+  mobilenetv2 predict photos.zip --json
 """
 FIRST = 20
 """Rows from which the widths of a table's columns are taken; later ones may be wider."""

@@ -5,6 +5,8 @@ from pathlib import Path
 
 VARIABLE = "MOBILENETV2_CACHE"
 """Variable of the environment that names another folder."""
+SWITCH = "MOBILENETV2_KEEP"
+"""Variable of the environment: with '0', nothing but downloads is kept in the folder."""
 
 
 def cache_folder() -> Path:
@@ -14,3 +16,8 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return user_cache_path("mobilenetv2", appauthor=False)
+
+
+def keeps() -> bool:
+    """Return False if the user wants no graphs and no results of trials in the cache folder."""
+    return os.environ.get(SWITCH) != "0"

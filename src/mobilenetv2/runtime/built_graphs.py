@@ -19,7 +19,7 @@ from pathlib import Path
 from mobilenetv2 import __version__
 from mobilenetv2.errors import SpecError
 from mobilenetv2.files import open_file, read_start, write_atomically
-from mobilenetv2.hub.cache import cache_folder
+from mobilenetv2.hub.cache import cache_folder, keeps
 from mobilenetv2.runtime.engines.engine import LARGEST_CONFIG, Artifact, read_bounded
 from mobilenetv2.spec.records import ModelConfig
 
@@ -28,8 +28,6 @@ MOST = 32
 """Number of files that are kept, two for each graph; the oldest make room."""
 LARGEST = 256 * 1024**2
 """Largest graph that is kept, in bytes."""
-SWITCH = "MOBILENETV2_GRAPHS"
-"""Variable of the environment that turns the cache off if it is '0'."""
 _CHECK = 4
 """Bytes of the checksum before a graph, which tells a file that a disk has damaged."""
 _LARGEST_NOTE = 64 * 1024
@@ -47,7 +45,7 @@ def built(
         contents: function that reads the files.
         build: function that builds it.
     """
-    if os.environ.get(SWITCH) == "0":
+    if not keeps():
         return build()
     folder = cache_folder() / FOLDER
     now = [_state(file) for file in files]
@@ -71,7 +69,7 @@ def known(path: Path, format: str) -> Artifact | None:
         ArtifactError: the file is too large.
         OSError: it cannot be read.
     """
-    if os.environ.get(SWITCH) == "0":
+    if not keeps():
         return None
     data = read_bounded(path)
     note = _note_of(data, format)
@@ -83,7 +81,7 @@ def known(path: Path, format: str) -> Artifact | None:
 
 def remember(artifact: Artifact) -> None:
     """Note that an exported file was read and checked, and what its config is."""
-    if os.environ.get(SWITCH) != "0":
+    if keeps():
         note = _note_of(artifact.graph, artifact.format)
         with suppress(OSError):
             note.parent.mkdir(parents=True, exist_ok=True)

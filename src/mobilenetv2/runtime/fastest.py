@@ -26,7 +26,7 @@ from mobilenetv2 import __version__, machine
 from mobilenetv2.errors import ImageError, MobileNetV2Error
 from mobilenetv2.files import open_file, read_start, sha256_of_file, write_atomically
 from mobilenetv2.formats import BY_ENDING, RUNTIMES, engines_of
-from mobilenetv2.hub.cache import cache_folder
+from mobilenetv2.hub.cache import cache_folder, keeps
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.predictor import (
@@ -272,6 +272,8 @@ def remember_verified(model: Path, made: Path) -> None:
         model: the model folder.
         made: the int8 file.
     """
+    if not keeps():
+        return
     with suppress(OSError):
         note = _note_of(model)
         known = _read(note) or []
@@ -337,7 +339,7 @@ def _read(path: Path) -> Any:
 
 def _remembered(key: str, candidates: Sequence[Way]) -> tuple[Tried, ...] | None:
     """Return what a trial of the same ways has found; None if there was none."""
-    found = _read(cache_folder() / FOLDER / f"{key}.json")
+    found = _read(cache_folder() / FOLDER / f"{key}.json") if keeps() else None
     try:
         tried = tuple(Tried(Way(**one.pop("way")), **one) for one in found or ())
     except (TypeError, AttributeError, KeyError):
@@ -346,6 +348,8 @@ def _remembered(key: str, candidates: Sequence[Way]) -> tuple[Tried, ...] | None
 
 
 def _remember(key: str, found: Sequence[Tried]) -> None:
+    if not keeps():
+        return
     with suppress(OSError):
         path = cache_folder() / FOLDER / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
