@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 
 from mobilenetv2.errors import RecipeError
-from mobilenetv2.images.preprocess import preprocess, resampling
+from mobilenetv2.images.decode import Least
+from mobilenetv2.images.preprocess import least_size, preprocess, resampling
 from mobilenetv2.spec.mapping import check_bounds
 from mobilenetv2.spec.network import Size
 from mobilenetv2.spec.records import Preprocessing
@@ -92,6 +93,19 @@ class Mixing:
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
     """Return the random generator of one view, independent of earlier draws."""
     return np.random.default_rng([seed, epoch, index, 1])
+
+
+def least_view(how: Augmentation, record: Preprocessing, size: Size) -> Least | None:
+    """Return the function to the least size of a decoded photo; None for whole photos.
+
+    A random part may be of any size, so that it is cut from the whole photo.
+
+    Args:
+        how: the augmentation.
+        record: preprocessing of the network.
+        size: (height, width) of the view.
+    """
+    return None if how.crop == "resized" else least_size(record.at(size))
 
 
 def augment(

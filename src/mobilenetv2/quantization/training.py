@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mobilenetv2.data.augment import Augmentation, augment, generator, targets
+from mobilenetv2.data.augment import Augmentation, augment, generator, least_view, targets
 from mobilenetv2.data.batches import batches, chunked, epoch_order
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.data.scan import readable_photos
@@ -80,7 +80,8 @@ def train(
 
     def view(epoch: int, index: int) -> NDArray:
         photo, random = split.photos[index], generator(recipe.seed, epoch, index)
-        image, name = split.image(photo), split.full_name(photo)
+        least = least_view(recipe.augmentation, record, record.size)
+        image, name = split.image(photo, least), split.full_name(photo)
         return augment(image, recipe.augmentation, record, record.size, random, name)
 
     for epoch in range(recipe.epochs):

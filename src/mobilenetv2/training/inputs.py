@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data import caches
-from mobilenetv2.data.augment import augment, generator, mix, targets
+from mobilenetv2.data.augment import augment, generator, least_view, mix, targets
 from mobilenetv2.data.batches import Batches, batches, whole_batches
 from mobilenetv2.data.caches import ResizedCache
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.predictions import Predictor
-from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.model.outputs import probabilities, softmax
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.network import Outputs, Size
@@ -81,9 +80,8 @@ class PhotoViews:
         how, size = self.recipe.augmentation, self.size(epoch)
         if self._resized_cache is not None:
             image = self._resized_cache.image(photo)
-        else:  # a random part may be of any size, and is cut from the whole photo
-            least = None if how.crop == "resized" else least_size(self.record.at(size))
-            image = self.split.image(photo, least)
+        else:
+            image = self.split.image(photo, least_view(how, self.record, size))
         random = generator(self.recipe.seed, epoch, index)
         return augment(image, how, self.record, size, random, self.split.full_name(photo))
 
