@@ -1,6 +1,6 @@
-"""Kill trainings, quantizations and downloads at random moments; hold what is left to account.
+"""Kill trainings, quantizations, downloads and predictions at random moments; check what is left.
 
-    python benchmarks/kills.py [--kills 100] [--only training,fine-tuning,quantize,fetch] [--seed 0]
+    python benchmarks/kills.py [--kills 100] [--only training,quantize,predict] [--seed 0]
 
 Every process is killed by SIGKILL at a moment drawn from the whole duration of an undisturbed one,
 from its start to its last write. What lies there afterwards must be old or new, the next process
@@ -258,11 +258,55 @@ def kill_downloads(place: Path, kills: int, moment: random.Random) -> Counts:
     return counts
 
 
+ENDINGS = ("csv", "jsonl", "parquet")
+
+
+def kill_predictions(place: Path, kills: int, moment: random.Random) -> Counts:
+    """Kill predictions that write a file and sort photos, and resume them until they end."""
+    counts, data = Counts(), place / "data"
+    for number in range(25):
+        photos(data / f"{number:02}")
+    (data / "damaged.png").write_bytes(b"no picture")
+    given = ("-m", "mobilenetv2", "predict", str(data), "--batch", "1", "--threads", "1")
+
+    def command(folder: Path, ending: str) -> tuple[str, ...]:
+        folder.mkdir(exist_ok=True)
+        sorted_ = ("--copy-to", str(folder / "sorted"))
+        return (*given, "--output", str(folder / f"a.{ending}"), *sorted_, "--resume")
+
+    whole: dict[str, tuple[bytes, list[str], float]] = {}
+    for ending in ENDINGS:
+        begun = time.monotonic()
+        start(*command(place / ending, ending)).communicate()
+        made = (place / ending / f"a.{ending}").read_bytes()
+        whole[ending] = made, files(place / ending), time.monotonic() - begun
+    number = 0
+    while counts["kills"] < kills:
+        ending, folder = ENDINGS[number % len(ENDINGS)], place / f"killed{number}"
+        expected, listed, duration = whole[ending]
+        number += 1
+        out = folder / f"a.{ending}"
+        while True:
+            enough = counts["kills"] >= kills
+            process = start(*command(folder, ending))
+            if ended(process, 1e6 if enough else moment.uniform(0, duration)) is not None:
+                break
+            counts["kills"] += 1
+            counts["of them with answers in the unfinished file"] += out.with_name(
+                f"{out.name}.unfinished"
+            ).exists()
+            counts["files that are not whole"] += out.exists() and out.read_bytes() != expected
+        good = out.read_bytes() == expected and files(folder) == listed
+        counts["ended as the undisturbed one" if good else "ended otherwise"] += 1
+    return counts
+
+
 KINDS: dict[str, Callable[[Path, int, random.Random], Counts]] = {
     "training": lambda place, kills, moment: kill_trainings(place, kills, moment, SCRATCH),
     "fine-tuning": lambda place, kills, moment: kill_trainings(place, kills, moment, TUNED),
     "quantize": kill_quantizations,
     "fetch": kill_downloads,
+    "predict": kill_predictions,
 }
 NEVER = {
     "training": ("unreadable", "ended otherwise"),
@@ -270,6 +314,7 @@ NEVER = {
     "quantize": ("files that are neither old nor new", "the next one ended otherwise",
                  "something left beside the files at the end"),
     "fetch": ("files that are not whole", "ended otherwise"),
+    "predict": ("files that are not whole", "ended otherwise"),
 }  # fmt: skip
 """Outcomes that must not happen, which the table shows also where there are none."""
 
