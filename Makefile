@@ -14,7 +14,7 @@ TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 # More options of the tests: make test PYTEST='-k words'
 PYTEST ?=
 
-.PHONY: demo test test-all data check format clean
+.PHONY: demo test test-all data bench check format clean
 
 demo: $(STAMPS)/torch
 	$(BIN)/python examples/demo.py
@@ -28,6 +28,11 @@ test-all: $(STAMPS)/all
 # What the longer tests and the benchmarks read, into MOBILENETV2_DATA (else data/): 180 MB.
 data: $(STAMPS)/torch
 	$(BIN)/python benchmarks/public_data.py
+
+# Predictions of thousands of photos, in turns with scripts of PEER, a virtual environment with
+# torchvision, OpenVINO and ONNX Runtime (none by default).
+bench: $(STAMPS)/all
+	$(BIN)/python benchmarks/bulk.py $(if $(PEER),--peer $(PEER))
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff format --check .

@@ -1,11 +1,11 @@
 """Thousands of photos: whole commands in turns, ours against scripts with torchvision.
 
-    python benchmarks/bulk.py --photos ../shared/data/clothing --model MODEL --peer PEER \\
-        --before CHECKOUT --runs 3 --output benchmarks/bulk.md
+    make bench
+    python benchmarks/bulk.py --peer PEER --before CHECKOUT --runs 3 --output benchmarks/bulk.md
 
-MODEL is a folder of torchvision's network at width 1.0. PEER is a virtual environment with
-torchvision, OpenVINO and ONNX Runtime; CHECKOUT is another checkout of this project, whose command
-runs with this environment. Every command names all photos and writes a CSV file. Answers are
+The network is torchvision's at width 1.0, with random weights (``--model`` takes a folder of
+another one). PEER is a virtual environment with torchvision, OpenVINO and ONNX Runtime; CHECKOUT is
+another checkout of this project, whose command runs with this environment. Every command names all photos and writes a CSV file. Answers are
 compared with those of ``before``: the class, and the probability of the best one.
 
 ``--phones N`` makes N photos of 12 megapixels of those given, enlarged, with sensor noise.
@@ -25,10 +25,15 @@ from pathlib import Path
 import numpy as np
 from machine import machine
 from PIL import Image
+from public_data import find
 
 import mobilenetv2 as mn
 from mobilenetv2.files import write_atomically
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
 
 OTHERS = Path(__file__).with_name("bulk_others.py")
 PHONE = (4032, 3024)
@@ -56,6 +61,13 @@ def phones(photos: Path, count: int, folder: Path) -> Path:
         pixels = pixels + random.integers(-6, 7, pixels.shape, np.int16)
         made = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         made.save(folder / f"{number:04}.jpg", quality=92)
+    return folder
+
+
+def network(folder: Path) -> Path:
+    """Write torchvision's network with random weights, which take the time of any other."""
+    spec = published("torchvision")
+    store.save(folder, ModelConfig.default(spec), random_arrays(spec))
     return folder
 
 
@@ -133,8 +145,8 @@ def table(found: list[Command], photos: int) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure bulk prediction.")
-    parser.add_argument("--photos", type=Path, required=True)
-    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, default=None)
+    parser.add_argument("--model", type=Path, default=None)
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--before", type=Path)
     parser.add_argument("--phones", type=int, default=0)
@@ -143,10 +155,11 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        photos = options.photos
+        photos = options.photos or find("clothing")
+        options.model = options.model or network(folder / "network")
         if options.phones:
             (folder / "phones").mkdir()
-            photos = phones(options.photos, options.phones, folder / "phones")
+            photos = phones(photos, options.phones, folder / "phones")
         found = commands(options, photos, folder)
         for number in range(options.runs + 1):  # the first fills the caches, and is not counted
             for one in found:
