@@ -5,8 +5,9 @@
 
 The network is torchvision's at width 1.0, with random weights (``--model`` takes a folder of
 another one). PEER is a virtual environment with torchvision, OpenVINO and ONNX Runtime; CHECKOUT is
-another checkout of this project, whose command runs with this environment. Every command names all photos and writes a CSV file. Answers are
-compared with those of ``before``: the class, and the probability of the best one.
+another checkout of this project, whose command runs with this environment. Every command names all
+photos and writes a CSV file. Answers are compared with those of ``before``: the class, and the
+probability of the best one.
 
 ``--phones N`` makes N photos of 12 megapixels of those given, enlarged, with sensor noise.
 """
