@@ -97,7 +97,7 @@ def test_a_model_sees_the_largest_view_or_that_of_its_weights(
     store.save(tmp_path / "model", replace(config, preprocessing=seen), arrays)
     recipe = Recipe().changed(trained="head", selection=0.3, size=(48, 40), view=view)
     found = carry_out(Job(str(photos), tmp_path / "run", tmp_path / "model", recipe)).config
-    assert found.preprocessing == expected
+    assert found.preprocessing == replace(expected, decode="reduced")  # as new models are trained
 
 
 def test_a_head_only_run_leaves_everything_but_the_classifier(
