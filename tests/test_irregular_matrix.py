@@ -324,7 +324,7 @@ def test_in_the_cache(
 ) -> None:
     """The record of a first download, and the part of a file that was cut off."""
     from mobilenetv2.hub.cache import VARIABLE
-    from mobilenetv2.hub.models import FIRST_SEEN
+    from mobilenetv2.hub.fetching import FIRST_SEEN
     from mobilenetv2.spec.catalogue import catalogue
 
     monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))

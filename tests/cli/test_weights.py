@@ -21,7 +21,7 @@ from mobilenetv2.cli import weights
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import DialectError, SpecError, WeightsError
 from mobilenetv2.hub import catalogue as published_names
-from mobilenetv2.hub import models
+from mobilenetv2.hub import fetching
 from mobilenetv2.hub.cache import VARIABLE
 from mobilenetv2.hub.catalogue import catalogue, find
 from mobilenetv2.model import store
@@ -174,12 +174,12 @@ def test_a_download_as_json(place: Path, capsys: pytest.CaptureFixture[str]) -> 
         }  # fmt: skip
 
 
-@pytest.mark.parametrize("verified", sorted(models.CHECKED))
+@pytest.mark.parametrize("verified", sorted(fetching.CHECKED))
 def test_every_way_of_checking_has_its_words(
     verified: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fetched = models.Fetched("a", Path("f"), Path("f"), "0" * 64, verified, False)  # type: ignore[arg-type]
-    monkeypatch.setattr(models, "fetch", lambda name: fetched)
+    fetched = fetching.Fetched("a", Path("f"), Path("f"), "0" * 64, verified, False)  # type: ignore[arg-type]
+    monkeypatch.setattr(fetching, "fetch", lambda name: fetched)
     fetch("a")
     words = capsys.readouterr().out.splitlines()[2]
     assert ("unverified" in words) == (verified in ("first seen", "recorded", "nothing"))

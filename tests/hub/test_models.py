@@ -18,8 +18,9 @@ from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.evaluation.metrics import wilson
 from mobilenetv2.evaluation.predictions import predict_split as answers
-from mobilenetv2.hub import cache, catalogue, models
-from mobilenetv2.hub.models import Fetched, embedded_folder, locate
+from mobilenetv2.hub import cache, catalogue, fetching
+from mobilenetv2.hub.fetching import Fetched
+from mobilenetv2.hub.models import embedded_folder, locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.card import card
@@ -43,7 +44,7 @@ def offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
             catalogue.find("timm-050"), file=file.name, sha256=digest(file), sha256_prefix=None,
             **changes,
         )  # fmt: skip
-        for module in (catalogue, models):
+        for module in (catalogue, fetching):
             monkeypatch.setattr(module, "catalogue", lambda: {entry.name: entry})
         place = tmp_path / "cache" / entry.name / file.name
         place.parent.mkdir(parents=True)
@@ -76,7 +77,7 @@ def test_what_older_code_imported_is_imported_anew(
     folder = locate("timm-050")
     old = folder.rename(folder.with_name(f"timm-050-{str(digest(place))[:12]}-{__version__}"))
     assert locate("timm-050") == folder != old
-    monkeypatch.setattr(models, "IMPORT_REVISION", 99)
+    monkeypatch.setattr(fetching, "IMPORT_REVISION", 99)
     assert locate("timm-050") not in (folder, old)
 
 
@@ -92,7 +93,7 @@ def test_a_repository_with_other_configs_is_another_model(
     weights.write_bytes(safetensors.safetensors_bytes(arrays))
     network, preprocessor = configs.compose(ModelConfig.default(spec))
     fetched = Fetched("hf://a/b", weights.parent, weights, str(digest(weights)), "nothing", True)
-    monkeypatch.setattr(models, "fetch", lambda _: fetched)
+    monkeypatch.setattr(fetching, "fetch", lambda _: fetched)
 
     def put(name: str, content: dict[str, Any]) -> Path:
         (weights.parent / name).write_text(json.dumps(content))

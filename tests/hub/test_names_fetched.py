@@ -14,7 +14,7 @@ from mobilenetv2.checkpoints.containers import safetensors
 from mobilenetv2.checkpoints.dialects import registry
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import WeightsError
-from mobilenetv2.hub import cache, catalogue, models
+from mobilenetv2.hub import cache, catalogue, fetching, models
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.networks.creation import create_model
 from mobilenetv2.spec.published import published
@@ -36,7 +36,7 @@ def offered(site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Calla
         known["timm-050"] = dataclasses.replace(
             known["timm-050"], where=site.url, file="timm.safetensors", **checks
         )
-        for module in (catalogue, models):
+        for module in (catalogue, fetching):
             monkeypatch.setattr(module, "catalogue", lambda: known)
 
     return offer
@@ -100,7 +100,7 @@ def test_a_name_is_fetched_and_imported_once_wherever_it_is_given(
     folder = models.locate("mobilenetv2_050")
     assert folder == models.locate("timm-050") == models.locate("timm/mobilenetv2_050.lamb_in1k")
     assert folder.name.startswith("timm-050-")
-    fetched = models.fetch("mobilenetv2_050.lamb_in1k")
+    fetched = fetching.fetch("mobilenetv2_050.lamb_in1k")
     assert (fetched.name, fetched.cached, fetched.verified) == ("timm-050", True, "published")
     assert mn.load("mobilenetv2_050", "numpy").config.spec == SPEC
     capsys.readouterr()
@@ -129,6 +129,6 @@ def test_a_folder_of_ones_own_comes_before_a_name(
 
 def test_a_name_without_weights_says_which_have_some(offered: Callable[..., None]) -> None:
     offered()
-    for verb in (models.locate, models.fetch, mn.load):
+    for verb in (models.locate, fetching.fetch, mn.load):
         with pytest.raises(WeightsError, match=r"mobilenetv2_035: no weights .* width 0.5, 1, 1.4"):
             verb("mobilenetv2_035")

@@ -59,7 +59,7 @@ def test_other_classes_drop_the_background_whatever_the_model_is(tmp_path: Path)
 
 
 def test_nothing_is_fetched_for_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mobilenetv2.hub.models.fetch", None)
+    monkeypatch.setattr("mobilenetv2.hub.fetching.fetch", None)
     assert describe("timm-050") == describe("mobilenetv2_050") == describe("timm", width=0.5)
 
 

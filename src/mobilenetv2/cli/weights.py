@@ -55,11 +55,11 @@ def _add_list(parser: Parser) -> None:
 
 def list_published(arguments: argparse.Namespace) -> None:
     """Print the table of published checkpoints."""
-    from mobilenetv2.hub import models
+    from mobilenetv2.hub import fetching
     from mobilenetv2.hub.catalogue import list_checkpoints
 
     entries = list_checkpoints(arguments.dialect, arguments.width, arguments.sort or "name")
-    here = {entry.name for entry in entries if models.is_cached(entry)}
+    here = {entry.name for entry in entries if fetching.is_cached(entry)}
     if arguments.json:
         print(json_line([{**one.to_dict(), "cached": one.name in here} for one in entries]))
     else:
@@ -121,9 +121,9 @@ def _add_fetch(parser: Parser) -> None:
 
 def fetch(arguments: argparse.Namespace) -> None:
     """Download a checkpoint, if it is not cached, and print its path."""
-    from mobilenetv2.hub import models
+    from mobilenetv2.hub import fetching
 
-    fetched = models.fetch(arguments.name)
+    fetched = fetching.fetch(arguments.name)
     if arguments.json:
         print(json_line(fetched.to_dict()))
         return
