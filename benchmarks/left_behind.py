@@ -22,6 +22,7 @@ from command_lines import command_lines, make_inputs
 from machine import machine
 
 from mobilenetv2 import __file__ as package
+from mobilenetv2.hub.cache import SWITCH
 
 FOLDERS = (
     "HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME",
@@ -65,6 +66,7 @@ def run_in_empty_folders(words: list[str], home: Path) -> Left:
     environment = {name: str(folder) for name, folder in folders.items()}
     environment |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(package).parents[1])}
     environment |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {name: os.environ[name] for name in (SWITCH,) if name in os.environ}
     with tempfile.NamedTemporaryFile("r", errors="replace") as trace:
         tracer = ["strace", "-f", "-qq", "-e", f"trace={TRACED}", "-o", trace.name]
         traced = shutil.which("strace") is not None

@@ -2,9 +2,11 @@
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -224,3 +226,23 @@ def test_packages_get_places_in_the_cache_unless_they_have_one(
     settle_dependencies(tmp_path)
     assert os.environ["MPLCONFIGDIR"] == "mine"
     assert not (tmp_path / "cache").exists()
+
+
+def test_an_interrupt_comes_after_what_may_not_be_interrupted() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt), process.without_interrupts():
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.01)
+        done.append(1)
+    assert done == [1]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    found = []
+
+    def elsewhere() -> None:
+        with process.without_interrupts():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    thread.join()
+    assert found == [signal.default_int_handler]

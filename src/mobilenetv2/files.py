@@ -77,6 +77,21 @@ def _require_regular(path: Path, mode: int) -> None:
         )  # fmt: skip
 
 
+def exists(path: Path) -> bool:
+    """Return True if something is there; False for a name that no file can have, too."""
+    with suppress(OSError, ValueError):  # ValueError: a NUL
+        path.stat()
+        return True
+    return False
+
+
+def is_folder(path: Path) -> bool:
+    """Return True for a folder; False for a name that no file can have, too."""
+    with suppress(OSError, ValueError):
+        return stat.S_ISDIR(path.stat().st_mode)
+    return False
+
+
 def read_file(path: Path, most: int | None = None) -> bytes:
     """Read a whole regular file.
 

@@ -4,8 +4,10 @@ import contextlib
 import ctypes
 import logging
 import os
+import signal
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,6 +74,23 @@ def settle_dependencies(cache: Path) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     # It warns of its list of fonts, which takes a while, and of a folder that cannot be written.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def without_interrupts() -> Iterator[None]:
+    """Hold back Ctrl-C until the end of the ``with`` block; other threads never get it."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    held: list[tuple[int, types.FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda number, frame: held.append((number, frame)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if held:
+            before(*held[0])
 
 
 def keep_memory() -> bool:

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from queue import SimpleQueue
 
 import numpy as np
 import pytest
@@ -243,3 +244,41 @@ def test_an_epoch_is_as_long_as_the_photos(labels: list[int], balance: float, ep
 def test_epochs_differ() -> None:
     orders = [tuple(epoch_order(LABELS, 0, epoch, 0.5)) for epoch in range(4)]
     assert len(set(orders)) == 4
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_results_do_not_wait_for_jobs_that_come_with_pauses(ordered: bool) -> None:
+    jobs: SimpleQueue[int | None] = SimpleQueue()
+    results = in_parallel(
+        lambda job: 10 * job, iter(jobs.get, None), 2, ordered=ordered, awaited=True
+    )
+    for number in range(5):
+        jobs.put(number)
+        assert next(results) == 10 * number
+    for number in range(5, 40):
+        jobs.put(number)
+    jobs.put(None)
+    assert sorted(results) == list(range(50, 400, 10))
+
+
+def test_errors_of_jobs_that_come_with_pauses_are_raised_and_an_early_end_waits_for_none() -> None:
+    def jobs() -> Iterator[int]:
+        yield 1
+        raise OSError("the list is gone")
+
+    results = in_parallel(lambda job: job, jobs(), 2, awaited=True)
+    assert next(results) == 1
+    with pytest.raises(OSError, match="the list is gone"):
+        next(results)
+    endless: SimpleQueue[int] = SimpleQueue()
+    endless.put(1)
+    stopped = in_parallel(lambda job: job, iter(endless.get, None), 2, awaited=True)
+    assert next(stopped) == 1
+    assert isinstance(stopped, Generator)
+    stopped.close()
+    with pytest.raises(ValueError, match="bad job"):
+        list(in_parallel(refuse, iter([1, 2]), 2, awaited=True))
+
+
+def refuse(job: int) -> int:
+    raise ValueError("bad job")

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 import mobilenetv2 as mn
-from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.hub import cache
 from mobilenetv2.hub.cache import SWITCH
 from mobilenetv2.model import store
 from mobilenetv2.runtime import built_graphs, predictor
-from mobilenetv2.runtime.built_graphs import FOLDER, built
+from mobilenetv2.runtime.built_graphs import FOLDER, built, unchanged
 from mobilenetv2.runtime.predictor import load_artifact
 
 
@@ -98,7 +98,7 @@ def test_without_a_cache_all_goes_on(
     assert builder() == b"abcabc" and not folder.exists() and builder.made == 2
 
 
-def test_processes_at_once_leave_whole_graphs(builder: Builder) -> None:
+def test_threads_at_once_leave_whole_graphs(builder: Builder) -> None:
     found: list[bytes] = []
     threads = [threading.Thread(target=lambda: found.append(builder())) for _ in range(8)]
     for thread in threads:
@@ -131,6 +131,65 @@ def test_another_model_at_the_same_place_has_its_own_answers(
     arrays["classifier.bias"] = arrays["classifier.bias"] + 1
     store.save(place, config, arrays)
     np.testing.assert_allclose(predictor.load_predictor(place)[1](x), first + 1, atol=1e-5)
+
+
+def test_other_source_code_builds_anew(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder()
+    monkeypatch.setattr(built_graphs, "_code", lambda: "changed")
+    assert builder() == b"abcabc" and builder.made == 2
+
+
+def test_the_source_code_is_that_of_the_rooms_that_build(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = Path(built_graphs.__file__).parents[1]
+    assert all((package / room).is_dir() for room in built_graphs.ROOMS)
+    for room in built_graphs.ROOMS:
+        (tmp_path / room).mkdir(parents=True)
+    source = tmp_path / "graph" / "a.py"
+    source.write_text("1")
+    monkeypatch.setattr(built_graphs, "__file__", str(tmp_path / "runtime" / "built_graphs.py"))
+    uncached = built_graphs._code.__wrapped__
+    before = uncached()
+    assert uncached() == before
+    os.utime(source, ns=(0, 5))
+    assert uncached() != before
+
+
+def test_a_model_that_changes_while_it_is_read_is_read_again(
+    model: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, arrays = store.load(model)
+    other = {name: array + np.float32(0.5) for name, array in arrays.items()}
+    place, real, changed = tmp_path / "model", store.load, list[int]()
+    store.save(place, config, arrays)
+
+    def load(path: Path) -> object:
+        if not changed:  # another process has finished its training just now
+            changed.append(1)
+            store.save(place, config, other)
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "load", load)
+        found = load_artifact(place)
+    store.save(tmp_path / "old", config, arrays)
+    store.save(tmp_path / "new", config, other)
+    monkeypatch.setenv(SWITCH, "0")
+    assert found.graph == load_artifact(tmp_path / "new").graph
+    monkeypatch.setenv(SWITCH, "1")
+    store.save(place, config, arrays)
+    assert load_artifact(place).graph == load_artifact(tmp_path / "old").graph != found.graph
+
+
+def test_a_model_that_changes_all_the_time_is_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+
+    def read() -> None:
+        file.write_text(str(os.urandom(9)))
+
+    with pytest.raises(WeightsError, match="is being written"):
+        unchanged([file], read)
 
 
 @pytest.mark.parametrize("ending", [".onnx", ".tflite"])

@@ -16,7 +16,7 @@ from mobilenetv2.exporting.job import Options, writer_of
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
-from mobilenetv2.runtime import predictor
+from mobilenetv2.runtime import lasting
 from mobilenetv2.runtime.loading import RUNTIMES
 
 SCRIPT = """
@@ -109,7 +109,7 @@ def test_a_copy_needs_no_file_and_starts_its_engine_once(model: Path, tmp_path: 
     photo = np.zeros((40, 40, 3), np.uint8)
     assert np.array_equal(one(photo).probabilities, classify(photo).probabilities)
     assert one._loaded.predict.predict is other._loaded.predict.predict
-    assert len(predictor._ARRIVED) <= predictor._MOST_ARRIVED
+    assert len(lasting._ARRIVED) <= lasting._MOST_ARRIVED
 
 
 def test_threads_share_one_classifier(model: Path, photos: Path) -> None:
@@ -140,7 +140,7 @@ def test_answers_and_errors_can_be_pickled(model: Path, photos: Path, tmp_path: 
 THREADS = """
 import os, signal, threading, time
 import numpy as np
-from mobilenetv2.runtime import predictor
+from mobilenetv2.runtime import lasting
 
 starts = []
 
@@ -149,9 +149,9 @@ def start():
     time.sleep(0.05)  # as an engine takes
     return lambda pictures: pictures
 
-predict = predictor.LastingPredictor(start)
+predict = lasting.LastingPredictor(start)
 old = predict._run
-predictor._starting.acquire()  # as another thread may, while this one forks
+lasting._starting.acquire()  # as another thread may, while this one forks
 child = os.fork()
 if child == 0:
     signal.alarm(60)
@@ -164,7 +164,7 @@ if child == 0:
         thread.start()
     for thread in threads:
         thread.join()
-    right = starts.count(os.getpid()) == 1 and predictor._LEFT == [old]
+    right = starts.count(os.getpid()) == 1 and lasting._LEFT == [old]
     os._exit(0 if right else 1)
 raise SystemExit(os.waitpid(child, 0)[1] != 0)
 """

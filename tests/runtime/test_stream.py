@@ -1,5 +1,6 @@
 """Answers that go into files and folders while they come."""
 
+import io
 import json
 import os
 import random
@@ -10,10 +11,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mobilenetv2 as mn
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.photo import Photo
+from mobilenetv2.runtime import fastest
+from mobilenetv2.runtime.fastest import candidates
 from mobilenetv2.runtime.output.file import JOURNAL, UNFINISHED
 
 
@@ -94,6 +99,115 @@ def test_photos_are_sorted_into_folders(many: Path, model: Path, tmp_path: Path)
         mn.predict(many, model, copy_to=out, features=True)
 
 
+def test_photos_in_memory_are_resumed_by_their_place_and_contents(
+    many: Path, model: Path, tmp_path: Path
+) -> None:
+    names = sorted(many.iterdir())
+    one, two = (name.read_bytes() for name in names[:2])
+    photos: list[Photo] = [one, names[3], names[4], two, np.zeros((9, 9, 3), np.uint8), one]
+    whole, broken = tmp_path / "whole.jsonl", tmp_path / "broken.jsonl"
+    expected = list(mn.predict(photos, model, output=whole))
+    for count in (1, 2, 2):
+        stopped = mn.predict(photos, model, output=broken, resume=True)
+        for _ in range(count):
+            next(stopped, None)
+        stopped.close()
+    list(mn.predict(photos, model, output=broken, resume=True))
+    assert broken.read_bytes() == whole.read_bytes() and len(expected) == 6
+
+
+def test_what_was_sorted_into_the_folder_of_the_photos_is_not_predicted_again(
+    many: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for ordered in (True, False):
+        answers = mn.predict(many, model, copy_to=many / "sorted", threshold=0.0, ordered=ordered)
+        assert len(list(answers)) == 120 and answers.failed == 1
+    assert "where this run puts photos: 1" in capsys.readouterr().err
+    with pytest.raises(MobileNetV2Error, match="choose another"):
+        mn.predict(many / "sorted", model, copy_to=many / "sorted")
+    with pytest.raises(MobileNetV2Error, match="choose another"):
+        mn.predict(next((many / "sorted").iterdir()), model, copy_to=many / "sorted")
+
+
+def test_a_run_is_resumed_with_the_same_labels_only(
+    many: Path, model: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnx", reason="needs onnx, of an extra")
+    from foreign_networks import Foreign
+
+    foreign, path = Foreign(classes=3).write(tmp_path / "m.onnx"), tmp_path / "a.csv"
+    one, other = ([f"{name}{index}" for index in range(3)] for name in ("a", "b"))
+    stopped = mn.predict(many, foreign, labels=one, output=path)
+    for _ in range(30):
+        next(stopped)
+    stopped.close()
+    with pytest.raises(MobileNetV2Error, match=r"other settings \(labels\)"):
+        next(mn.predict(many, foreign, labels=other, output=path, resume=True))
+    assert len(list(mn.predict(many, foreign, labels=one, output=path, resume=True))) < 120
+
+
+def test_a_run_goes_on_with_the_runtime_that_began_it(
+    many: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = candidates(model, "exact")
+    path, last = tmp_path / "a.csv", able[-1].runtime
+    stopped = mn.predict(many, model, runtime=last, output=path)
+    for _ in range(30):
+        next(stopped)
+    stopped.close()
+    monkeypatch.setattr(fastest, "_key", None)  # nothing is tried
+    if len(able) == 1:
+        pytest.skip("one runtime is installed, which 'auto' takes in any case")
+    rest = list(mn.predict(many, model, runtime="auto", output=path, resume=True))
+    assert 0 < len(rest) < 120 and len(path.read_text("utf-8").splitlines()) > 120
+
+
+def test_pytorch_keeps_the_threads_of_the_process(many: Path, model: Path) -> None:
+    torch = pytest.importorskip("torch", reason="needs PyTorch, of an extra")
+    before = torch.get_num_threads()
+    some = sorted(many.iterdir())[:5]
+    assert len(list(mn.predict(some, model, runtime="torch"))) == 5
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are sent in pieces the POSIX way")
+@pytest.mark.parametrize("end", ["\n", "\0"])
+def test_names_on_standard_input_are_answered_while_the_next_ones_are_awaited(
+    many: Path, model: Path, end: str
+) -> None:
+    names = [str(path) for path in sorted(many.iterdir())[:4]]
+    command = [sys.executable, "-m", "mobilenetv2", "predict", "@-", "--model", str(model),
+               "--json"]  # fmt: skip
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin is not None and process.stdout is not None
+        for name in names:  # each is sent when the one before has its answer, in two pieces
+            for piece in (name[:9], name[9:] + end):
+                process.stdin.write(piece.encode())
+                process.stdin.flush()
+                time.sleep(0.01)
+            assert json.loads(process.stdout.readline())["image"] == name
+        process.stdin.close()
+        assert process.stdout.read() == b""
+    assert process.returncode == 0
+
+
+def test_a_list_as_a_path_is_standard_input(
+    many: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "\n".join(str(path) for path in sorted(many.iterdir())[:3])
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert len(list(mn.predict(Path("@-"), model, progress=True))) == 3
+
+
+def test_a_name_that_no_file_can_have_is_an_answer_of_its_own(
+    many: Path, model: Path, tmp_path: Path
+) -> None:
+    listed = tmp_path / "list.txt"
+    listed.write_text("x" * 300 + f"\n{many / '000.jpg'}\n")
+    first, second = mn.predict(f"@{listed}", model)
+    assert first.error is not None and second.error is None
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way")
 @pytest.mark.slow
 def test_killed_at_any_moment_and_resumed_the_file_is_that_of_an_unbroken_run(
@@ -130,8 +244,8 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     many: Path, model: Path, tmp_path: Path
 ) -> None:
     for number in range(10):
-        shutil.copytree(many, many / f"more{number}", symlinks=True)
-    path = tmp_path / "a.csv"
+        shutil.copytree(many, tmp_path / "more" / str(number), symlinks=True)
+    path, many = tmp_path / "a.csv", tmp_path / "more"
     command = [sys.executable, "-m", "mobilenetv2", "predict", str(many), "--model", str(model),
                "--output", str(path)]  # fmt: skip
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
@@ -145,3 +259,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
         said = process.stderr.read()
     assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
     assert unfinished.exists() and not path.exists()
+    assert subprocess.run([*command, "--resume"], capture_output=True).returncode == 1
+    whole = tmp_path / "whole.csv"
+    list(mn.predict(many, model, output=whole))
+    assert path.read_bytes() == whole.read_bytes()

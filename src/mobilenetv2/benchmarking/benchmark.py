@@ -24,7 +24,7 @@ from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.model.store import load_config
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.fastest import PICTURES, Tried, choose, sentence
+from mobilenetv2.runtime.fastest import PICTURES, Asked, Trial, choose, sentence
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.loading import tell
 from mobilenetv2.runtime.predictor import is_exported, load_any_artifact, require_nothing
@@ -65,8 +65,8 @@ class Benchmark:
     """Start in UTC, ISO 8601."""
     command: str | None = None
     """Command line of the benchmark; None if it was started in Python."""
-    many: tuple[Tried, ...] = ()
-    """Ways to run the model on many photos at once, as ``predict`` with the runtime 'auto' does."""
+    many: tuple[Trial, ...] = ()
+    """Trials on many photos at once, as ``predict`` with the runtime 'auto' makes them."""
     fastest: str = ""
     """The way that 'auto' takes with any precision, and how its answers differ."""
 
@@ -95,9 +95,9 @@ class Benchmark:
         return tabulate(self.rows, self.batches)
 
     def table_of_many(self) -> tuple[list[str], list[list[str]]]:
-        """Return the column names and a row for each way to run the model on many photos."""
+        """Return the column names and a row for each trial on many photos."""
         rows = [
-            [one.way.runtime, one.way.precision, *(
+            [one.candidate.runtime, one.candidate.precision, *(
                 [f"{one.rate:.0f}", percent(one.same), f"{one.difference:.2g}"] if not one.error
                 else ["error", "-", "-"]
             )]
@@ -268,12 +268,11 @@ def benchmark(
         rows = by_latency(measure_candidates(job), batches[0])
         reference = f"{given.name} in its first runtime" if exported else None
         found = _record(job, given.name, rows, machine, date, reference, command)
-        if not isinstance(config, ForeignConfig):
-            way, tried = choose(
-                given.place, "auto", config.preprocessing,
-                lambda _: photos.pictures[:PICTURES], job.threads, anew=True,
-            )  # fmt: skip
-            found = replace(found, many=tried, fastest=sentence(way, tried) if tried else "")
+        chosen, trials = choose(
+            Asked(given.place, "auto", given=said, callers=job.threads), config.preprocessing,
+            lambda _: photos.pictures[:PICTURES], anew=True, keep=bool(data),
+        )  # fmt: skip
+        found = replace(found, many=trials, fastest=sentence(chosen, trials) if trials else "")
     if output is not None:
         found.save(output)
     return found

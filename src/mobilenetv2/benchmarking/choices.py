@@ -21,6 +21,7 @@ from mobilenetv2.exporting.job import RECORD
 from mobilenetv2.exporting.verify import sample_pictures
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
+from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization.calibration_set import choose
 from mobilenetv2.runtime.predictor import is_exported
@@ -230,7 +231,7 @@ def choose_photos(
         say(f"note: {note}")
     judged, notes = readable_photos(
         judged.with_photos(tuple(draw_some(judged.photos, MOST_PHOTOS))),
-        reduced=config.preprocessing.decode == "reduced",
+        least=least_size(config.preprocessing),
     )
     for note in notes:
         say(note)

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import SimpleQueue
+from threading import Semaphore, Thread
 from typing import TypeVar
 
 import numpy as np
@@ -72,6 +73,7 @@ def in_parallel(
     threads: int | None = None,
     ahead: int = AHEAD,
     ordered: bool = True,
+    awaited: bool = False,
 ) -> Iterator[Result]:
     """Yield results in the order of the jobs, computed ahead; the first error is raised.
 
@@ -83,8 +85,13 @@ def in_parallel(
         threads: number of threads. Default: one for each core.
         ahead: jobs in flight for each thread.
         ordered: False to yield each result as soon as it is there.
+        awaited: True for jobs that come with pauses. A thread takes them, so that results do not
+            wait for later jobs.
     """
     threads = threads or workers()
+    if awaited:
+        yield from _while_jobs_come(function, jobs, threads, ahead, ordered)
+        return
     pending: deque[Future[Result]] = deque()
     done: SimpleQueue[Future[Result]] = SimpleQueue()
 
@@ -114,6 +121,57 @@ def in_parallel(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def _while_jobs_come(
+    function: Callable[[Job], Result], jobs: Iterable[Job], threads: int, ahead: int, ordered: bool
+) -> Iterator[Result]:
+    """Yield results as :func:`in_parallel` does, while a thread waits for the next job."""
+    found: SimpleQueue[Future[Result] | None] = SimpleQueue()
+    room, given, ended = Semaphore(ahead * threads), 0, False
+
+    def work(job: Job) -> Result:
+        with SHARED.work():
+            return function(job)
+
+    def feed() -> None:
+        nonlocal given
+        try:
+            for job in jobs:
+                room.acquire()
+                if ended:
+                    return
+                future = pool.submit(work, job)
+                given += 1
+                if ordered:
+                    found.put(future)
+                else:
+                    future.add_done_callback(found.put)
+        except Exception as error:  # of the jobs; it is raised behind the results before it
+            failed: Future[Result] = Future()
+            failed.set_exception(error)
+            given += 1
+            found.put(failed)
+        finally:
+            found.put(None)
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
+        # It may wait for ever, such as for standard input, and does not keep the process alive.
+        Thread(target=feed, daemon=True, name="jobs").start()
+        taken, all_given = 0, False
+        try:
+            while not (all_given and taken == given):
+                future = found.get()
+                if future is None:
+                    all_given = True
+                    continue
+                taken += 1
+                room.release()
+                yield future.result()
+        finally:
+            ended = True
+            room.release()
+            pool.shutdown(cancel_futures=True)
 
 
 def chunked(

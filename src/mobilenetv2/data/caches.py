@@ -25,12 +25,13 @@ LIMIT = 1024**3
 
 def shrink(image: Image.Image, side: int) -> Image.Image:
     """Return an image resized to a shorter side of ``side`` pixels, if it is larger."""
-    size = _shrunk(side, image.size)
+    size = shrunk(side, image.size)
     # Bicubic is sharper than bilinear, and crops of the image are resized once more.
     return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
 
 
-def _shrunk(side: int, size: tuple[int, int]) -> tuple[int, int]:
+def shrunk(side: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return (width, height) with a shorter side of ``side`` pixels, of an image that is larger."""
     scale = side / min(size)
     if scale >= 1:
         return size
@@ -53,7 +54,7 @@ class ResizedCache:
 
     def __init__(self, split: Split, side: int, reduced: bool = False, limit: int = LIMIT) -> None:
         self.split, self.side, self.limit = split, side, limit
-        self._least = partial(_shrunk, side) if reduced else None
+        self._least = partial(shrunk, side) if reduced else None
         self.bytes = 0
         self._held: dict[str, NDArray] = {}
         self._lock = threading.Lock()

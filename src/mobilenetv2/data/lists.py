@@ -16,7 +16,7 @@ from typing import BinaryIO
 
 from mobilenetv2.data.names import is_table
 from mobilenetv2.errors import DataError
-from mobilenetv2.files import open_file
+from mobilenetv2.files import exists, open_file
 from mobilenetv2.text import escaped
 
 MOST_BYTES = 1024**3
@@ -56,7 +56,9 @@ def listed_photos(name: str | PathLike[str]) -> Generator[Path, None, None]:
         yield from photos_of(Path(name))
         return
     if text == STDIN:
-        for one in _names(sys.stdin.buffer, "standard input"):
+        # Not through the buffer: its lock would be held while another thread ends the process.
+        stream = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        for one in _names(stream, "standard input"):
             yield Path(one)
         return
     path = Path(text[1:])
@@ -65,7 +67,7 @@ def listed_photos(name: str | PathLike[str]) -> Generator[Path, None, None]:
     with open_file(path) as file:
         for one in _names(file, escaped(path)):
             beside = path.parent / one
-            yield beside if beside.exists() or not Path(one).exists() else Path(one)
+            yield beside if exists(beside) or not exists(Path(one)) else Path(one)
 
 
 def _names(stream: BinaryIO, place: str) -> Iterator[str]:
@@ -91,21 +93,29 @@ def _names(stream: BinaryIO, place: str) -> Iterator[str]:
 
 def _parts(stream: BinaryIO, place: str) -> Iterator[bytes]:
     """Yield the lines of a list, or what its NULs end, as bytes of UTF-8 or of names on a disk."""
-    start = stream.read1(FIRST) if isinstance(stream, BufferedIOBase) else stream.read(FIRST)
+    start = _next(stream)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
         try:
-            text = (start + stream.read(MOST_BYTES)).decode("utf-16")
+            text = (start + b"".join(iter(lambda: _next(stream), b""))).decode("utf-16")
         except UnicodeDecodeError:
             raise DataError(f"{place}: neither UTF-8 nor UTF-16; save the list as UTF-8") from None
         yield from (line.encode() for line in text.splitlines())
         return
     rest = start.removeprefix(codecs.BOM_UTF8)
+    while start and not (b"\0" in rest or b"\n" in rest) and len(rest) <= LONGEST:
+        start = _next(stream)  # of a slow writer, whose first name is not whole yet
+        rest += start
     end = b"\0" if b"\0" in rest else b"\n"
     while start:
         *whole, rest = rest.split(end)
         yield from (one.rstrip(b"\r") if end == b"\n" else one for one in whole)
         if len(rest) > LONGEST:
             raise DataError(f"{place}: a line with more than {LONGEST:,} bytes is no path")
-        start = stream.read1(FIRST) if isinstance(stream, BufferedIOBase) else stream.read(FIRST)
+        start = _next(stream)
         rest += start
     yield rest.rstrip(b"\r")
+
+
+def _next(stream: BinaryIO) -> bytes:
+    """Return the bytes that are there, at least one; none at the end."""
+    return stream.read1(FIRST) if isinstance(stream, BufferedIOBase) else stream.read(FIRST)

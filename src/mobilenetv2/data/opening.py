@@ -18,7 +18,7 @@ from mobilenetv2.data.names import (
 from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.data.sources import FolderSource, Source, Walk
 from mobilenetv2.errors import DataError, argument
-from mobilenetv2.files import open_file
+from mobilenetv2.files import is_folder, open_file
 from mobilenetv2.progress import say
 from mobilenetv2.text import SHOWN, escaped, listed
 
@@ -130,12 +130,12 @@ def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> N
     for name in names:
         path = Path(name)
         if is_list(name):
-            if name != STDIN:  # raises for a list that is not there or names nothing
+            if os.fspath(name) != STDIN:  # raises for a list that is not there or names nothing
                 with closing(listed_photos(name)) as found_there:
                     next(found_there, None)
             continue
         if path.is_dir():
-            _require_folder(path)
+            _require_folder(path, ignore)
             quick = Walk(path, ignore, ordered=False)
             if not any(is_photo(found) for found in quick):
                 empty.append(escaped(path))
@@ -167,7 +167,7 @@ def photos_of(
     """
     places = listed_photos(name) if is_list(name) else [Path(name)]
     for place in places:
-        if not place.is_dir():
+        if not is_folder(place):
             yield place
             continue
         inside = _inside(place, ignore, ordered, quiet)
@@ -177,7 +177,7 @@ def photos_of(
 
 def _inside(folder: Path, ignore: Ignore, ordered: bool, quiet: bool) -> Iterator[Path]:
     """Yield the photos in a folder, at any depth, and say at the end what is passed over."""
-    _require_folder(folder)
+    _require_folder(folder, ignore)
     walk = Walk(folder, ignore, ordered, lenient=True)
     for name in walk:
         if is_photo(name) or name in walk.unlisted:
@@ -186,9 +186,17 @@ def _inside(folder: Path, ignore: Ignore, ordered: bool, quiet: bool) -> Iterato
         say(note)
 
 
-def _require_folder(folder: Path) -> None:
-    """Raise DataError for the folder of a model or of a run, or that around all on a disk."""
+def _require_folder(folder: Path, ignore: Ignore) -> None:
+    """Raise DataError for the folder of a model or of a run, or that around all on a disk.
+
+    A folder in which no photos are looked for is one, too.
+    """
     whole = folder.resolve()
+    if ignore.is_without(folder):
+        raise DataError(
+            f"{escaped(folder)}: the photos lie in the folder into which they would go; choose "
+            "another one"
+        )
     if whole == whole.parent:
         raise DataError(
             f"{escaped(folder)}: is the folder around everything on this disk; name the folder of "

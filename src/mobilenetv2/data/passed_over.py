@@ -7,8 +7,11 @@ Nothing is passed over in silence: :class:`PassedOver` counts, and its notes nam
 """
 
 import fnmatch
+import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from mobilenetv2.data.names import is_junk, is_photo
 from mobilenetv2.errors import DataError, argument
@@ -22,6 +25,7 @@ IN_ARCHIVE = "links in an archive, which are not followed"
 LEADING_OUT = "names that lead out of the archive"
 TWICE = "twice in the archive, where the last one counts"
 TOO_DEEP = "deeper than 64 folders"
+SORTED = "where this run puts photos"
 """Reasons, as a note says them after the names."""
 
 MOST_DEEP = 64
@@ -29,23 +33,37 @@ MOST_DEEP = 64
 
 
 class PassedOver:
-    """Names of what is not read, by the reason; a folder's stands for all that is in it."""
+    """Names of what is not read, by the reason; a folder's stands for all that is in it.
 
-    def __init__(self) -> None:
+    Args:
+        most: number of names of each reason that are kept; the others are counted. Default: all.
+
+    Attributes:
+        names: names by reason.
+    """
+
+    def __init__(self, most: int | None = None) -> None:
         self.names: dict[str, list[str]] = {}
+        self._most, self._counts, self._of_photos = most, Counter[str](), set[str]()
 
     def add(self, reason: str, name: str) -> None:
         """Add a name."""
-        self.names.setdefault(reason, []).append(name)
+        names = self.names.setdefault(reason, [])
+        self._counts[reason] += 1
+        if name.endswith("/") or is_photo(name):
+            self._of_photos.add(reason)
+        if self._most is None or len(names) < self._most:
+            names.append(name)
 
     def join(self, other: "PassedOver", folder: str = "") -> None:
         """Add all names of another, in a folder (which ends in '/')."""
         for reason, names in other.names.items():
-            self.names.setdefault(reason, []).extend(folder + name for name in names)
+            for name in names:
+                self.add(reason, folder + name)
 
     def count(self, *reasons: str) -> int:
         """Return the number of names with one of the reasons."""
-        return sum(len(self.names.get(reason, ())) for reason in reasons)
+        return sum(self._counts[reason] for reason in reasons)
 
     def notes(self) -> list[str]:
         """Return a sentence for each reason, for people.
@@ -54,9 +72,9 @@ class PassedOver:
         """
         found = []
         for reason, names in self.names.items():
-            if reason == SYSTEM and not any(n.endswith("/") or is_photo(n) for n in names):
+            if reason == SYSTEM and reason not in self._of_photos:
                 continue
-            found.append(f"passed over, {reason}: {len(names):,} (first: {names[0]})")
+            found.append(f"passed over, {reason}: {self._counts[reason]:,} (first: {names[0]})")
         return found
 
 
@@ -69,12 +87,14 @@ class Ignore:
 
     Args:
         patterns: one pattern, or several.
+        without: folder that is passed over, too, by whatever name it is reached.
 
     Raises:
         DataError: a pattern is empty.
     """
 
-    def __init__(self, patterns: str | Iterable[str] = ()) -> None:
+    def __init__(self, patterns: str | Iterable[str] = (), without: Path | None = None) -> None:
+        self._without = None if without is None else Path(os.path.realpath(without))
         self.patterns = tuple(pattern.strip("/") for pattern in several(patterns))
         if not all(self.patterns):
             raise DataError(f"{argument('ignore')}: a pattern is empty; give one such as 'raw*'")
@@ -92,6 +112,12 @@ class Ignore:
                 self._used.add(pattern)
                 return True
         return False
+
+    def is_without(self, folder: Path) -> bool:
+        """Return True for the folder that is passed over, and for those in it."""
+        return self._without is not None and Path(os.path.realpath(folder)).is_relative_to(
+            self._without
+        )
 
     def unused(self) -> list[str]:
         """Return the patterns that have matched nothing."""

@@ -24,19 +24,25 @@ Photos: TypeAlias = Photo | Iterable[Photo]
 of these."""
 
 
-def collect(photos: Photos, ignore: str | Iterable[str] = (), ordered: bool = True) -> "Found":
+def collect(
+    photos: Photos,
+    ignore: str | Iterable[str] = (),
+    ordered: bool = True,
+    without: Path | None = None,
+) -> "Found":
     """Return photos to be taken one by one, those in folders at any depth, archives and lists.
 
     Args:
         photos: the photos.
         ignore: patterns of names in folders that are passed over.
         ordered: False for the order in which a disk lists a folder, which starts at once.
+        without: folder in which no photos are looked for.
 
     Raises:
-        DataError: a name that is not there, a folder without photos, or neither a photo nor
-            several. An iterator's names are not looked up before their turn.
+        DataError: a name that is not there, a folder without photos or in ``without``, or neither
+            a photo nor several. An iterator's names are not looked up before their turn.
     """
-    patterns = Ignore(ignore)
+    patterns = Ignore(ignore, without)
     if isinstance(photos, str | PathLike | bytes | Image.Image | np.ndarray | PackedPhoto):
         given: Iterable[Photo] = [photos]
     elif isinstance(photos, Iterator):
@@ -96,17 +102,25 @@ class Found:
     @property
     def once(self) -> bool:
         """True if the photos can be taken only once: from an iterator, or a list on stdin."""
-        return self.slow or any(isinstance(one, str) and one == STDIN for one in self._given)
+        return self.slow or self.awaited
 
-    def quietly(self) -> Iterator[Photo]:
-        """Return the photos as :meth:`__iter__` does, without notes on what is passed over."""
-        return self._photos(quiet=True)
+    @property
+    def awaited(self) -> bool:
+        """True if names come on standard input, perhaps with pauses."""
+        return not self.slow and any(
+            isinstance(one, str | PathLike) and fspath(one) == STDIN for one in self._given
+        )
 
-    def count(self) -> int | None:
-        """Return the number of photos, which takes a look at every name; None if it is unknown."""
-        return None if self.once else sum(1 for _ in self.quietly())
+    def quietly(self, ordered: bool = True) -> Iterator[Photo]:
+        """Return the photos as :meth:`__iter__` does, without notes on what is passed over.
 
-    def _photos(self, quiet: bool) -> Iterator[Photo]:
+        Args:
+            ordered: False for any order, which takes the least time and memory.
+        """
+        return self._photos(quiet=True, ordered=ordered)
+
+    def _photos(self, quiet: bool, ordered: bool = True) -> Iterator[Photo]:
+        ordered = ordered and self._ordered
         for photo in self._given:
             if not isinstance(photo, str | PathLike):
                 yield photo
@@ -114,7 +128,7 @@ class Found:
                 source = self._archives.get(photo) or open_archive(Path(photo), self._ignore)
                 yield from _packed(Path(photo), source, quiet)
             else:
-                yield from photos_of(photo, self._ignore, self._ordered, quiet)
+                yield from photos_of(photo, self._ignore, ordered, quiet)
 
 
 def _is_archive(name: str | PathLike[str]) -> bool:

@@ -50,24 +50,18 @@ class Scanned(Generic[Seen]):
 
 
 def scan_photos(
-    splits: Sequence[Split], see: See[Seen], reduced: bool = False
+    splits: Sequence[Split], see: See[Seen], least: Least | None = None
 ) -> Iterator[Scanned[Seen]]:
     """Scan all photos of some splits in their order, and show the progress.
 
     Args:
         splits: the splits.
         see: function that is called with every photo.
-        reduced: True if it needs only a small picture of a JPEG; all of its data is decoded, too.
+        least: size of the pictures that is enough, as for :func:`mobilenetv2.images.decode.decode`.
     """
     jobs = [(split, photo) for split in splits for photo in split.photos]
-    least = _anything if reduced else None
     results = in_parallel(lambda job: scan_photo(*job, see, least), jobs)
     return track(results, "checking photos", len(jobs))
-
-
-def _anything(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the least size of a picture that only has to be readable."""
-    return 1, 1
 
 
 def scan_photo(
@@ -99,14 +93,14 @@ class CheckedDataset:
 
 
 def check_dataset(
-    dataset: Dataset, most_unreadable: float = MOST_UNREADABLE, reduced: bool = False
+    dataset: Dataset, most_unreadable: float = MOST_UNREADABLE, least: Least | None = None
 ) -> CheckedDataset:
     """Scan every photo of every split; leave out unreadable ones and copies between splits.
 
     Args:
         dataset: the photos.
         most_unreadable: largest fraction of unreadable photos that is not an error.
-        reduced: True if the network's preprocessing decodes JPEG files no larger than needed.
+        least: size of the pictures that is enough later. Default: whole pictures.
 
     Raises:
         DataError: fewer than two classes, a class without photos to train on, or more unreadable
@@ -114,7 +108,7 @@ def check_dataset(
     """
     check_classes(dataset)
     splits = list(dataset.splits.values())
-    readable, digests, notes = _readable(splits, dataset.place, most_unreadable, reduced)
+    readable, digests, notes = _readable(splits, dataset.place, most_unreadable, least)
     kept, more = _without_copies(readable, digests)
     cleaned = dataclasses.replace(dataset, splits=kept)
     try:
@@ -167,19 +161,19 @@ def check_classes(dataset: Dataset) -> list[str]:
 
 
 def readable_photos(
-    split: Split, most_unreadable: float = MOST_UNREADABLE, reduced: bool = False
+    split: Split, most_unreadable: float = MOST_UNREADABLE, least: Least | None = None
 ) -> tuple[Split, list[str]]:
     """Return a split without unreadable photos, and a note on each of those.
 
     Args:
         split: the photos.
         most_unreadable: largest fraction of unreadable photos that is not an error.
-        reduced: True if the network's preprocessing decodes JPEG files no larger than needed.
+        least: size of the pictures that is enough later. Default: whole pictures.
 
     Raises:
         DataError: more photos than the fraction ``most_unreadable`` are unreadable, or all are.
     """
-    readable, _, notes = _readable([split], split.source.place, most_unreadable, reduced)
+    readable, _, notes = _readable([split], split.source.place, most_unreadable, least)
     kept = readable[split.name]
     if not kept.photos:
         raise DataError(f"{split.source.place}: no readable photos{_inside(split)}; add some")
@@ -191,10 +185,10 @@ def _inside(split: Split) -> str:
 
 
 def _readable(
-    splits: Sequence[Split], place: str, most: float, reduced: bool
+    splits: Sequence[Split], place: str, most: float, least: Least | None
 ) -> tuple[dict[str, Split], dict[str, str], list[str]]:
     """Return the splits without unreadable photos, the digest of every photo, and notes."""
-    scanned = list(scan_photos(splits, lambda name, decoded: None, reduced))
+    scanned = list(scan_photos(splits, lambda name, decoded: None, least))
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
     require_few([*unreadable.values()], len(scanned), place, most)

@@ -187,7 +187,9 @@ class Walk:
         self, root: Path, ignore: Ignore, ordered: bool = True, lenient: bool = False
     ) -> None:
         self.root, self.ignore, self.ordered, self.lenient = root, ignore, ordered, lenient
-        self.passed, self.elsewhere, self.unlisted = PassedOver(), (0, ""), set[str]()
+        # One who goes on when a folder cannot be listed takes names one by one, and keeps few.
+        self.passed = PassedOver(most=1 if lenient else None)
+        self.elsewhere, self.unlisted = (0, ""), set[str]()
         self._inside = os.path.realpath(root)
         self._seen: set[tuple[int, int]] = set()
         self._links: deque[str] = deque()
@@ -239,6 +241,9 @@ class Walk:
         """
         try:
             status = (self.root / folder).stat()
+            if self.ignore.is_without(self.root / folder):
+                self.passed.add(passed_over.SORTED, escaped(folder))
+                return
             if folder and self._is_again(status):
                 self.passed.add(passed_over.AGAIN, escaped(folder))
                 return

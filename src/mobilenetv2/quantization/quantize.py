@@ -19,6 +19,7 @@ from mobilenetv2.exporting.job import (
     reserved,
 )
 from mobilenetv2.formats import OF_INT8, Int8Format
+from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.locks import hold
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
@@ -218,7 +219,7 @@ def _photos(
         dataset, config.preprocessing, count, split,
         Path(calibration) if calibration is not None else None, trained_on(model).parts, ignore,
     )  # fmt: skip
-    judged, notes = readable_photos(photos.judged, reduced=config.preprocessing.decode == "reduced")
+    judged, notes = readable_photos(photos.judged, least=least_size(config.preprocessing))
     for note in notes:
         say(note)
     if len(photos.pictures) < min(ENOUGH_TO_CALIBRATE, count):

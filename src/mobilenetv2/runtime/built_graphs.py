@@ -2,7 +2,8 @@
 
 An engine runs a model folder's network as a graph with folded BatchNorm. Building and checking it
 takes longer than a prediction, so that the bytes of a graph are kept, under the digest of
-everything that they were made of: a model that was changed in one byte has another digest. The
+everything that they were made of: a model that was changed in one byte has another digest, and so
+has a graph that other source code of this package builds or checks. The
 digest of files is kept, too, with their size, number and times, so that unchanged files are not
 read again. Of an exported file that was checked, the config is kept under the digest of its bytes.
 A cache that cannot be read or written is none.
@@ -13,11 +14,13 @@ import os
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
+from typing import TypeVar
 
 from mobilenetv2 import __version__
-from mobilenetv2.errors import SpecError
+from mobilenetv2.errors import SpecError, WeightsError
 from mobilenetv2.files import open_file, read_start, write_atomically
 from mobilenetv2.hub.cache import cache_folder, keeps
 from mobilenetv2.runtime.engines.engine import LARGEST_CONFIG, Artifact, read_bounded
@@ -28,6 +31,11 @@ MOST = 32
 """Number of files that are kept, two for each graph; the oldest make room."""
 LARGEST = 256 * 1024**2
 """Largest graph that is kept, in bytes."""
+TRIES = 5
+"""Largest number of times that files are read anew because they have changed meanwhile."""
+ROOMS = ("checkpoints/graphs", "graph", "model", "runtime", "spec")
+"""Folders of the source code that builds and checks graphs."""
+Read = TypeVar("Read")
 _CHECK = 4
 """Bytes of the checksum before a graph, which tells a file that a disk has damaged."""
 _LARGEST_NOTE = 64 * 1024
@@ -37,13 +45,13 @@ def built(
     files: Sequence[Path], options: str, contents: Callable[[], Sequence[bytes]],
     build: Callable[[], bytes],
 ) -> bytes:  # fmt: skip
-    """Return a graph from the cache, or build it and keep it.
+    """Return a graph from the cache, or build it and keep it, unless its files change meanwhile.
 
     Args:
         files: files that it is made of.
         options: how it is built.
         contents: function that reads the files.
-        build: function that builds it.
+        build: function that reads the files and builds it.
     """
     if not keeps():
         return build()
@@ -53,9 +61,25 @@ def built(
     key = _noted(note, now) or _digest(options, contents())
     if (graph := _kept(folder / key)) is None:
         graph = build()
+        if [_state(file) for file in files] != now:
+            return graph  # the digest may be of other bytes
         _keep(folder / key, graph)
     _keep_note(note, now, key)
     return graph
+
+
+def unchanged(files: Sequence[Path], read: Callable[[], Read]) -> Read:
+    """Return what a function reads of files that stay as they are meanwhile.
+
+    Raises:
+        WeightsError: they change again and again.
+    """
+    for _ in range(TRIES):
+        before = [_state(file) for file in files]
+        found = read()
+        if [_state(file) for file in files] == before:
+            return found
+    raise WeightsError(f"{files[0].parent}: it is being written; try again when it is complete")
 
 
 def known(path: Path, format: str) -> Artifact | None:
@@ -94,16 +118,32 @@ def _note_of(data: bytes, format: str) -> Path:
 
 
 def _state(file: Path) -> list[int]:
-    """Return what changes when a file is changed: its size, number and times."""
-    found = file.stat()
+    """Return what changes when a file is changed: its size, number and times; [] without one."""
+    try:
+        found = file.stat()
+    except OSError:
+        return []
     return [found.st_size, found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns]
 
 
 def _digest(options: str, contents: Sequence[bytes]) -> str:
-    made = sha256(repr((__version__, options, [len(one) for one in contents])).encode())
+    made = sha256(repr((__version__, _code(), options, [len(one) for one in contents])).encode())
     for content in contents:
         made.update(content)
     return made.hexdigest()[:40]
+
+
+@cache
+def _code() -> str:
+    """Return a digest of the state of the source code: names, sizes and times of its files."""
+    made, package = sha256(), Path(__file__).parents[1]
+    for room in ROOMS:
+        for folder, _, names in os.walk(package / room):
+            for name in sorted(names):
+                if name.endswith(".py"):
+                    status = Path(folder, name).stat()
+                    made.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return made.hexdigest()
 
 
 def _noted(note: Path, now: list[list[int]]) -> str:

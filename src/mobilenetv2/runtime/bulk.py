@@ -19,7 +19,7 @@ from mobilenetv2.data.batches import AHEAD, in_parallel
 from mobilenetv2.errors import ImageError, OutputError
 from mobilenetv2.images.memory import SHARED
 from mobilenetv2.runtime.answers import outputs_of
-from mobilenetv2.runtime.predictor import Predictor, batch_of, callers_of
+from mobilenetv2.runtime.lasting import Predictor, batch_of, callers_of
 
 BATCH = 8
 """Batch size of a predictor that only one thread calls."""
@@ -47,10 +47,12 @@ def compute(
     batch: int | None = None,
     ahead: int = AHEAD,
     ordered: bool = True,
+    awaited: bool = False,
+    threads: int | None = None,
 ) -> Iterator[Computed[Item]]:
     """Yield each photo with its outputs, computed ahead of the caller.
 
-    The number of threads is that of the predictor's callers. Photos that are read at once share the
+    As many threads as the predictor has callers compute. Photos that are read at once share the
     memory of :mod:`mobilenetv2.images.memory`.
 
     Args:
@@ -60,10 +62,14 @@ def compute(
         batch: number of photos that are computed together. Default: what is fast on a CPU.
         ahead: photos in flight for each thread; 1 for photos that come slowly.
         ordered: False to yield each photo as soon as it is there.
+        awaited: True for photos whose names come with pauses, which hold back no outputs.
+        threads: number of threads that read photos for a predictor of one caller. Default: one for
+            each core.
     """
     callers = callers_of(predictor)
     size = batch or batch_of(predictor) or (SMALL_BATCH if callers > 1 else BATCH)
-    size = size if ahead > 1 else 1  # photos that come slowly do not wait for each other
+    if ahead == 1 or awaited:  # photos that come slowly do not wait for each other
+        size = 1
 
     def read(group: list[Item]) -> list[tuple[Item, Picture | ImageError]]:
         found: list[tuple[Item, Picture | ImageError]] = []
@@ -92,11 +98,11 @@ def compute(
     each = max(1, ahead // size)
     if callers > 1:
         done = in_parallel(
-            lambda group: finish(read(group)), groups, callers, ahead=each, ordered=ordered
+            lambda group: finish(read(group)), groups, callers, each, ordered, awaited
         )
         yield from chain.from_iterable(done)
     else:
-        read_groups = in_parallel(read, groups, ahead=each, ordered=ordered)
+        read_groups = in_parallel(read, groups, threads, each, ordered, awaited)
         yield from chain.from_iterable(map(finish, read_groups))
 
 

@@ -1,10 +1,10 @@
-"""The fastest way to run a model on this machine, found by a short trial and remembered.
+"""The fastest runtime and precision for a model on this machine, found by trials and remembered.
 
 ``exact`` tries runtimes that compute in float32, whose answers differ by rounding only. ``auto``
 also tries bfloat16, where the processor computes in it, and int8 files that ``quantize`` has made
-of the model and judged on photos. Every way runs the same photos in turns, as bulk prediction does:
-several threads, each with an engine of one thread. What a trial has found is kept in the cache
-folder, for this machine, model, and versions of the runtimes.
+of the model and judged on photos. All candidates compute the same photos in turns, as bulk
+prediction does: several threads, each with an engine of one thread. The results are kept in the
+cache folder, for this machine, model, and versions of the runtimes.
 """
 
 import json
@@ -29,41 +29,38 @@ from mobilenetv2.formats import BY_ENDING, RUNTIMES, engines_of
 from mobilenetv2.hub.cache import cache_folder, keeps
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.progress import say
-from mobilenetv2.runtime.predictor import (
-    EnginePredictor,
-    Predictor,
-    create_engine,
-    is_exported,
-    load_artifact,
-)
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.runtime.engines.engine import Output
+from mobilenetv2.runtime.lasting import Predictor
+from mobilenetv2.runtime.predictor import is_exported, load_any_artifact, start_engine
+from mobilenetv2.spec.foreign import NOTHING, AnyConfig, Given
+from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.text import percent
 
 Allowed: TypeAlias = Literal["exact", "auto"]
-"""Answers that a way may give: those of float32, or of any precision, with a word on it."""
+"""Answers that a candidate may give: those of float32, or of any precision, with a word on it."""
 Sample: TypeAlias = Callable[[Preprocessing], NDArray]
 """Function from a preprocessing to photos, uint8 (photos, height, width, channels): none where
 there are too few for a trial."""
 Item = TypeVar("Item")
-FLOAT32, BFLOAT16, INT8 = "float32", "bfloat16", "int8"
+FLOAT32, BFLOAT16, INT8, AS_EXPORTED = "float32", "bfloat16", "int8", "as exported"
 SECONDS, ROUNDS, BATCH = 0.25, 2, 2
-"""Seconds of each way in a round, number of rounds, and photos of a batch."""
+"""Seconds of each candidate in a round, number of rounds, and photos of a batch."""
 PICTURES = 64
-"""Number of photos on which ways are compared."""
+"""Number of photos on which candidates are compared."""
 CLEARLY = 1.05
-"""Ratio to the default way's rate from which on another one is chosen."""
+"""Ratio to the rate of the default from which on another candidate is chosen."""
 WORTHWHILE = 300
 """Least number of photos for which a trial that is not remembered yet is worth its time."""
-EXACT = 1e-3
-"""Largest difference of a logit, as a share of the largest one, that is called rounding."""
+EXACT = 1e-4
+"""Largest difference of an output, as a share of the largest one, that is called rounding."""
 FOLDER, VERIFIED = "trials", "int8"
 """Folders in the cache: what trials have found, and the int8 files that were made of a model."""
 _LARGEST = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One way to run a model."""
+class Candidate:
+    """Runtime and precision that may compute a model."""
 
     runtime: str
     precision: str
@@ -72,25 +69,43 @@ class Way:
 
     @property
     def name(self) -> str:
-        """Name for people: 'openvino bfloat16'."""
-        return f"{self.runtime} {self.precision}"
+        """Name for people: 'openvino', 'openvino bfloat16'."""
+        own = self.precision in (FLOAT32, AS_EXPORTED)
+        return self.runtime if own else f"{self.runtime} {self.precision}"
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
-    """Result of one way."""
+class Trial:
+    """Result of one candidate."""
 
-    way: Way
+    candidate: Candidate
     rate: float = 0.0
     """Photos a second, without reading them; 0 if it does not run."""
     same: float = 1.0
-    """Share of the photos with the same top-1 class as in float32."""
+    """Share of the photos with the same top-1 class as in float32; 1 for features."""
     difference: float = 0.0
-    """Largest difference of a probability."""
+    """Largest difference of a probability; for features, as a share of the largest one."""
     rounding: bool = True
-    """True if the logits differ by float32's rounding only."""
+    """True if the outputs differ by float32's rounding only."""
     photos: int = 0
+    """Number of photos that were compared."""
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A model, and how it is going to be used."""
+
+    place: Path
+    """Model folder or exported file."""
+    allowed: Allowed
+    """'exact' or 'auto'."""
+    output: Output = "logits"
+    """Output of the predictor."""
+    given: Given = NOTHING
+    """Options of the user about a file of another program."""
+    callers: int = 1
+    """Number of threads."""
 
 
 def sample_of(
@@ -117,74 +132,81 @@ def sample_of(
 
 
 def choose(
-    place: Path, allowed: Allowed, record: Preprocessing, sample: Sample | None, callers: int,
-    anew: bool = False,
-) -> tuple[Way, tuple[Tried, ...]]:  # fmt: skip
-    """Return the fastest way that is allowed, and what was tried; the first way without photos.
+    asked: Asked, record: Preprocessing, sample: Sample | None, before: str | None = None,
+    anew: bool = False, keep: bool = True,
+) -> tuple[Candidate, tuple[Trial, ...]]:  # fmt: skip
+    """Return the fastest candidate that is allowed, and all trials; the first one without photos.
 
     Args:
-        place: model folder or exported file of this package.
-        allowed: 'exact' or 'auto'.
+        asked: the model, and how it is used.
         record: preprocessing of the model.
         sample: function that returns photos for a trial; it is called if none is remembered.
-        callers: number of threads.
+        before: name of the candidate that is taken without a trial, if it is there.
         anew: True to try again what is remembered.
+        keep: False to remember nothing.
     """
-    candidates = ways(place, allowed)
-    if len(candidates) == 1:
-        return candidates[0], ()
-    key = _key(place, allowed, callers, candidates)
-    found = None if anew else _remembered(key, candidates)
+    able = candidates(asked.place, asked.allowed)
+    for candidate in able:
+        if candidate.name == before:
+            return candidate, ()
+    if len(able) == 1:
+        return able[0], ()
+    key = _key(asked, able)
+    found = None if anew else _remembered(key, able)
     if found is None:
         pictures = sample(record) if sample is not None else np.zeros((0,))
         if not len(pictures):
-            return candidates[0], ()
-        found = try_all(candidates, pictures, callers)
-        _remember(key, found)
-    able = [one for one in found if one.rate and (one.rounding or allowed == "auto")]
-    best = max(able, key=lambda one: one.rate, default=found[0])
-    usual = found[0] if best.rate < CLEARLY * found[0].rate else best
-    return usual.way, found
+            return able[0], ()
+        found = try_all(able, pictures, asked)
+        if keep:
+            _remember(key, found)
+    right = [one for one in found if one.rate and (one.rounding or asked.allowed == "auto")]
+    best = max(right, key=lambda one: one.rate, default=found[0])
+    usual = found[0]
+    if usual.rate and usual.rounding and best.rate < CLEARLY * usual.rate:
+        best = usual
+    return best.candidate, found
 
 
-def sentence(way: Way, tried: Sequence[Tried]) -> str:
-    """Return which way was chosen and why, and by how much its answers differ."""
-    if not tried:
-        return f"{way.name}"
-    rates = {one.way: one.rate for one in tried}
-    first = tried[0]
-    faster = "" if first.way == way or not first.rate else (
-        f", {rates[way] / first.rate:.2f} times as fast as {first.way.name}"
+def sentence(chosen: Candidate, trials: Sequence[Trial]) -> str:
+    """Return which candidate was chosen and why, and by how much its answers differ."""
+    if not trials:
+        return chosen.name
+    first = trials[0]
+    (own,) = (one for one in trials if one.candidate == chosen)
+    faster = "" if first is own or not first.rate else (
+        f", {own.rate / first.rate:.2f} times as fast as {first.candidate.name}"
     )  # fmt: skip
-    (chosen,) = (one for one in tried if one.way == way)
-    if chosen.rounding:
-        return f"{way.name}{faster}"
+    if own.rounding:
+        return f"{chosen.name}{faster}"
+    if not own.photos:
+        return f"{chosen.name}{faster}; no runtime here computes the model in float32 to compare it"
     return (
-        f"{way.name}{faster}; {percent(chosen.same)} of {chosen.photos} photos have the same top-1 "
-        f"class as in float32, and probabilities differ by up to {chosen.difference:.2g}"
+        f"{chosen.name}{faster}; {percent(own.same)} of {own.photos} photos have the same top-1 "
+        f"class as in float32, and probabilities differ by up to {own.difference:.2g}"
     )
 
 
-def ways(place: Path, allowed: Allowed) -> list[Way]:
-    """Return the ways to run a model that are installed here; the default one is the first.
+def candidates(place: Path, allowed: Allowed) -> list[Candidate]:
+    """Return the candidates that are installed here; the default one is the first.
 
     Args:
         place: model folder or exported file.
         allowed: 'exact' or 'auto'.
     """
     if is_exported(place):
-        made = BY_ENDING[place.suffix.lower()]
-        return [Way(name, "as exported", str(place)) for name in _installed(engines_of(made.name))]
+        engines = _installed(engines_of(BY_ENDING[place.suffix.lower()].name))
+        return [Candidate(name, AS_EXPORTED, str(place)) for name in engines]
     able = _installed([name for name, runtime in RUNTIMES.items() if runtime.builds])
-    found = [Way(name, FLOAT32, str(place)) for name in able]
+    found = [Candidate(name, FLOAT32, str(place)) for name in able]
     if allowed == "auto":
         if "openvino" in able:
             from mobilenetv2.runtime.engines.openvino import computes_bfloat16
 
             if computes_bfloat16():
-                found.append(Way("openvino", BFLOAT16, str(place)))
+                found.append(Candidate("openvino", BFLOAT16, str(place)))
         found += [
-            Way(name, INT8, str(path))
+            Candidate(name, INT8, str(path))
             for path in verified(place)
             for name in _installed(engines_of(BY_ENDING[path.suffix.lower()].name))
         ]
@@ -195,50 +217,54 @@ def _installed(names: Sequence[str]) -> list[str]:
     return [name for name in names if not RUNTIMES[name].own.missing()]
 
 
-def try_all(candidates: Sequence[Way], pictures: NDArray, callers: int) -> tuple[Tried, ...]:
-    """Run all ways in turns, and compare their answers with the first one's.
+def try_all(able: Sequence[Candidate], pictures: NDArray, asked: Asked) -> tuple[Trial, ...]:
+    """Run all candidates in turns, and compare their outputs with those of the first one that runs.
 
     Args:
-        candidates: the ways, the first of which is float32.
+        able: the candidates; those that compute in float32 are the first.
         pictures: photos, uint8 (photos, height, width, channels).
-        callers: number of threads.
+        asked: the model, and how it is used.
     """
-    say(f"trying {len(candidates)} ways to run the model on {len(pictures)} photos")
-    started: dict[Way, tuple[ModelConfig, Predictor]] = {}
-    failed: dict[Way, str] = {}
-    for way in candidates:
-        try:
-            started[way] = start(way, callers)
-        except MobileNetV2Error as error:
-            failed[way] = str(error)
-    logits, rates = dict[Way, NDArray](), dict.fromkeys(candidates, 0.0)
-    with ThreadPoolExecutor(callers) as pool:
-        for way, (_, predict) in started.items():
-            logits[way] = _answers(predict, pictures, pool)  # the first runs of every thread, too
+    say(f"trying {len(able)} runtimes and precisions on {len(pictures)} photos")
+    started: dict[Candidate, tuple[AnyConfig, Predictor]] = {}
+    failed: dict[Candidate, str] = {}
+    outputs, rates = dict[Candidate, NDArray](), dict.fromkeys(able, 0.0)
+    with ThreadPoolExecutor(asked.callers) as pool:
+        for candidate in able:
+            try:
+                config, predict = start(candidate, asked)
+                # The first runs of every thread, too.
+                outputs[candidate] = _outputs(predict, pictures, pool)
+                started[candidate] = config, predict
+            except MobileNetV2Error as error:
+                failed[candidate] = str(error)
         for _ in range(ROUNDS):
-            for way, (_, predict) in started.items():
-                rates[way] = max(rates[way], _rate(predict, pictures, pool))
-    reference = logits.get(candidates[0])
+            for candidate, (_, predict) in started.items():
+                rates[candidate] = max(rates[candidate], _rate(predict, pictures, pool))
+    exact = (outputs[one] for one in started if one.precision in (FLOAT32, AS_EXPORTED))
+    reference = next(exact, None)
     return tuple(
-        _compared(way, started[way][0], rates[way], logits[way], reference)
-        if way in started else Tried(way, error=failed[way])
-        for way in candidates
+        _compared(one, started[one][0], rates[one], outputs[one], reference, asked.output)
+        if one in started else Trial(one, error=failed[one])
+        for one in able
     )  # fmt: skip
 
 
-def start(way: Way, callers: int) -> tuple[ModelConfig, Predictor]:
+def start(candidate: Candidate, asked: Asked) -> tuple[AnyConfig, Predictor]:
     """Return the config and a predictor that several threads call, each for itself.
 
     Raises:
         MobileNetV2Error: the runtime cannot run it.
     """
-    artifact = load_artifact(Path(way.path), way.runtime)
-    precision = BFLOAT16 if way.precision == BFLOAT16 else FLOAT32
-    engine = create_engine(artifact, way.runtime, 1, callers, precision)
-    return artifact.config, EnginePredictor(engine, artifact.config.preprocessing)
+    artifact = load_any_artifact(Path(candidate.path), candidate.runtime, asked.given, 1)
+    precision = BFLOAT16 if candidate.precision == BFLOAT16 else FLOAT32
+    predict = start_engine(
+        artifact, candidate.runtime, 1, asked.callers, asked.output, precision
+    )  # fmt: skip
+    return artifact.config, predict
 
 
-def _answers(predict: Predictor, pictures: NDArray, pool: ThreadPoolExecutor) -> NDArray:
+def _outputs(predict: Predictor, pictures: NDArray, pool: ThreadPoolExecutor) -> NDArray:
     parts = [pictures[at : at + BATCH] for at in range(0, len(pictures), BATCH)]
     return np.concatenate([*pool.map(predict, parts)])
 
@@ -247,22 +273,25 @@ def _rate(predict: Predictor, pictures: NDArray, pool: ThreadPoolExecutor) -> fl
     """Return the photos a second over at least :data:`SECONDS`."""
     done, began = 0, time.perf_counter()
     while (seconds := time.perf_counter() - began) < SECONDS:
-        _answers(predict, pictures, pool)
+        _outputs(predict, pictures, pool)
         done += len(pictures)
     return done / seconds
 
 
 def _compared(
-    way: Way, config: ModelConfig, rate: float, logits: NDArray, reference: NDArray | None
-) -> Tried:
+    candidate: Candidate, config: AnyConfig, rate: float, outputs: NDArray,
+    reference: NDArray | None, kind: Output,
+) -> Trial:  # fmt: skip
     if reference is None:
-        return Tried(way, rate, photos=len(logits))
-    outputs = config.outputs
-    found, expected = (probabilities(values, outputs) for values in (logits, reference))
+        return Trial(candidate, rate, rounding=False)
+    largest = max(float(np.abs(reference).max()), 1e-9)
+    apart = float(np.abs(outputs - reference).max()) / largest
+    if kind == "features":
+        return Trial(candidate, rate, 1.0, apart, apart <= EXACT, len(outputs))
+    found, expected = (probabilities(values, config.outputs) for values in (outputs, reference))
     same = float((found.argmax(-1) == expected.argmax(-1)).mean())
-    largest = float(np.abs(reference).max())
-    rounding = float(np.abs(logits - reference).max()) <= EXACT * max(largest, 1e-9)
-    return Tried(way, rate, same, float(np.abs(found - expected).max()), rounding, len(logits))
+    difference = float(np.abs(found - expected).max())
+    return Trial(candidate, rate, same, difference, apart <= EXACT, len(outputs))
 
 
 def remember_verified(model: Path, made: Path) -> None:
@@ -302,20 +331,20 @@ def _note_of(model: Path) -> Path:
     return cache_folder() / VERIFIED / f"{made.hexdigest()[:40]}.json"
 
 
-def _key(place: Path, allowed: Allowed, callers: int, candidates: Sequence[Way]) -> str:
-    """Return the digest of all that a trial's result depends on."""
+def _key(asked: Asked, able: Sequence[Candidate]) -> str:
+    """Return the digest of all that the results of trials depend on."""
     here = machine.describe()
-    files = sorted({Path(way.path) for way in candidates} | {place})
+    files = sorted({Path(one.path) for one in able} | {asked.place})
     contents = [
         sha256_of_file(one)
         for file in files
         for one in ([file] if file.is_file() else sorted(file.glob("*.[js][sa]*")))
     ]
-    packages = sorted({package for way in candidates for package in _packages(way.runtime)})
+    packages = sorted({package for one in able for package in _packages(one.runtime)})
     parts = [
-        __version__, allowed, callers, here["processor"], here["flags"], here["cores_usable"],
-        contents, [(package, _version(package)) for package in packages],
-        [asdict(way) for way in candidates],
+        __version__, asked.allowed, asked.output, repr(asked.given), asked.callers,
+        here["processor"], here["flags"], here["cores_usable"], contents,
+        [(package, _version(package)) for package in packages], [asdict(one) for one in able],
     ]  # fmt: skip
     return sha256(json.dumps(parts).encode()).hexdigest()[:40]
 
@@ -337,17 +366,19 @@ def _read(path: Path) -> Any:
     return None
 
 
-def _remembered(key: str, candidates: Sequence[Way]) -> tuple[Tried, ...] | None:
-    """Return what a trial of the same ways has found; None if there was none."""
+def _remembered(key: str, able: Sequence[Candidate]) -> tuple[Trial, ...] | None:
+    """Return the trials of the same candidates; None if there were none."""
     found = _read(cache_folder() / FOLDER / f"{key}.json") if keeps() else None
     try:
-        tried = tuple(Tried(Way(**one.pop("way")), **one) for one in found or ())
+        trials = tuple(
+            Trial(Candidate(**one.pop("candidate")), **one) for one in found or ()
+        )  # fmt: skip
     except (TypeError, AttributeError, KeyError):
         return None
-    return tried if [one.way for one in tried] == [*candidates] else None
+    return trials if [one.candidate for one in trials] == [*able] else None
 
 
-def _remember(key: str, found: Sequence[Tried]) -> None:
+def _remember(key: str, found: Sequence[Trial]) -> None:
     if not keeps():
         return
     with suppress(OSError):

@@ -1,9 +1,11 @@
 """Loading of models for prediction, from every place and for every runtime."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from uuid import uuid4
@@ -20,12 +22,9 @@ from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.lasting import LastingPredictor, Predictor, batch_of, callers_of
 from mobilenetv2.runtime.predictor import (
     FeatureMap,
-    LastingPredictor,
-    Predictor,
-    batch_of,
-    callers_of,
     load_any_artifact,
     load_feature_map,
     require_nothing,
@@ -57,7 +56,9 @@ class LoadedModel:
     config: AnyConfig
     predict: Predictor
     runtime: str
-    """Name of the runtime."""
+    """Name of the runtime, with the precision if it is not float32's."""
+    file: Path | None = None
+    """Int8 file, made of the model, that answers; None if the model does itself."""
 
 
 def load_model(
@@ -83,7 +84,7 @@ def load_model(
         device: 'cpu' (default), or a device of PyTorch: 'cuda', 'cuda:1', 'mps'.
         threads: number of threads; default: the runtime's own choice.
         callers: number of threads that may call the predictor at once. Above 1, each computes with
-            ``threads`` threads; a predictor on another device than the CPU has one caller.
+            ``threads`` threads; a predictor of PyTorch has one caller.
         precision: 'float32' or 'bfloat16', in which OpenVINO may compute a float32 graph.
         flips: True to average the predictions for each photo and its mirror image.
         fast_decode: True to decode JPEG files no larger than needed, whatever the model says.
@@ -108,8 +109,7 @@ def load_model(
             from mobilenetv2.runtime.engines import torch
 
             require_nothing(given, place)
-            callers = callers if device == "cpu" else 1
-            config, predict = torch.load_predictor(place, outputs, device, threads, callers)
+            config, predict = torch.load_predictor(place, outputs, device, threads)
             used = TORCH
         else:
             config, start, used = _load_engine(place, runtime, threads, given)
@@ -128,11 +128,13 @@ def load_model(
 def load_for_many(
     model: AnyModel, outputs: Output = "logits", *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, precision: "Allowed" = "exact",
-    sample: Callable[[Preprocessing], NDArray] | None = None, **options: Any,
+    sample: Callable[[Preprocessing], NDArray] | None = None, before: str | None = None,
+    **options: Any,
 ) -> LoadedModel:  # fmt: skip
     """Load a model as :func:`load_model` does, to compute many photos.
 
     On a CPU, as many threads as there are cores call it at once, each of which computes by itself.
+    PyTorch divides each batch among its threads instead, whose number holds for the whole process.
 
     Args:
         model: as :func:`load_model` takes it.
@@ -143,6 +145,7 @@ def load_for_many(
         precision: 'exact' for float32; 'auto' allows any precision, and the runtime 'auto'.
         sample: function that returns some photos for a trial, given a preprocessing: uint8
             (photos, height, width, channels), perhaps none.
+        before: runtime that has answered some of the photos; 'auto' takes it if it is still there.
         options: further arguments of :func:`load_model`.
 
     Raises:
@@ -153,7 +156,7 @@ def load_for_many(
         raise ArtifactError(
             f"precision {precision!r}: it is 'exact' or 'auto', and 'auto' chooses the runtime"
         )
-    if device != "cpu":
+    if device != "cpu" or runtime == TORCH:
         if automatic:
             raise ArtifactError(f"the runtime auto is for the CPU; leave it out for {device}")
         return load_model(model, outputs, runtime=runtime, device=device, threads=threads,
@@ -164,27 +167,31 @@ def load_for_many(
         return load_model(model, outputs, runtime=runtime, threads=1, callers=callers, **options)
     from mobilenetv2.runtime import fastest
 
-    with located(model) as given:
-        record = config_of(given.place).preprocessing
+    with located(model) as found:
+        said: Given = options.get("given", NOTHING)
+        record = config_of(found.place, said).preprocessing
         if options.get("fast_decode"):
             record = dataclasses.replace(record, decode="reduced")
-        remembered, tried = fastest.choose(given.place, precision, record, sample, callers)
-        say(f"runtime: {fastest.sentence(remembered, tried)}")
-        bfloat16 = remembered.precision == fastest.BFLOAT16
+        chosen, trials = fastest.choose(
+            fastest.Asked(found.place, precision, outputs, said, callers), record, sample, before
+        )
+        say(f"runtime: {fastest.sentence(chosen, trials)}")
+        bfloat16 = chosen.precision == fastest.BFLOAT16
         loaded = load_model(
-            remembered.path, outputs, runtime=remembered.runtime, threads=1, callers=callers,
+            chosen.path, outputs, runtime=chosen.runtime, threads=1, callers=callers,
             precision="bfloat16" if bfloat16 else "float32", **options,
         )  # fmt: skip
         return dataclasses.replace(
-            loaded, place=given.place, name=given.name, runtime=remembered.name
-        )
+            loaded, place=found.place, name=found.name, runtime=chosen.name,
+            file=None if chosen.path == str(found.place) else Path(chosen.path),
+        )  # fmt: skip
 
 
-def config_of(place: Path) -> AnyConfig:
+def config_of(place: Path, given: Given = NOTHING) -> AnyConfig:
     """Return the config of a model folder or of an exported file."""
     if place.is_dir():
         return store.load_config(place)
-    return load_any_artifact(place).config
+    return load_any_artifact(place, given=given).config
 
 
 def load_network(
@@ -277,7 +284,7 @@ def settings_of(loaded: LoadedModel, **more: Any) -> dict[str, Any]:
         loaded: the model.
         more: further settings.
     """
-    place = loaded.place
+    place, config = loaded.place, loaded.config
     files = [place / store.CONFIG, place / store.WEIGHTS] if place.is_dir() else [place]
     made = BY_ENDING.get(place.suffix.lower())
     stem = place.name.removesuffix(made.ending) if made else place.name
@@ -286,7 +293,10 @@ def settings_of(loaded: LoadedModel, **more: Any) -> dict[str, Any]:
     return {
         "version": __version__,
         "model": there or [uuid4().hex],
-        "preprocessing": to_mapping(loaded.config.preprocessing),
+        "int8 file": sha256_of_file(loaded.file) if loaded.file else None,
+        "labels": sha256(json.dumps(config.labels.names).encode()).hexdigest(),
+        "outputs": config.outputs,
+        "preprocessing": to_mapping(config.preprocessing),
         "runtime": loaded.runtime,
         **more,
     }

@@ -16,8 +16,8 @@ from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.progress import say
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
+from mobilenetv2.runtime.lasting import callers_of
 from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
-from mobilenetv2.runtime.predictor import callers_of
 from mobilenetv2.runtime.stream import Answers, Sinks, stream
 from mobilenetv2.spec.records import Preprocessing, Resize
 from mobilenetv2.spec.standard import EMBEDDED
@@ -161,11 +161,16 @@ def predict(
     """
     if batch is not None and batch < 1:
         raise MobileNetV2Error(f"batch {batch} must be at least 1")
-    found = collect(photos, ignore, ordered)
+    found = collect(photos, ignore, ordered, None if copy_to is None else Path(copy_to))
+    before = None
+    if output is not None and resume:
+        from mobilenetv2.runtime.output.file import runtime_before
+
+        before = runtime_before(Path(output))
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     loaded = load_for_many(
         model, outputs, runtime=runtime, device=device, threads=threads, precision=precision,
-        sample=partial(_sample_of, found), flips=flips, fast_decode=fast_decode,
+        sample=partial(_sample_of, found), before=before, flips=flips, fast_decode=fast_decode,
         given=given_options(labels, preprocessing, resize),
     )  # fmt: skip
     if verbose:
@@ -177,7 +182,7 @@ def predict(
 
         path = Path(output)
         rows = Rows(output_kind or kind_of(path), features_of(loaded.config) if features else None)
-        settings = settings_of(loaded, rows=repr(rows), top=top, flips=flips)
+        settings = settings_of(loaded, rows=repr(rows), top=top, flips=flips, device=device)
         wanted = AnswerFile(path, rows, settings, resume, overwrite)
     elif resume or overwrite:
         name = "resume" if resume else "overwrite"
@@ -191,11 +196,10 @@ def predict(
         folders = PhotoFolders(Path(copy_to), loaded.config.labels.names, threshold, links)
     sinks = Sinks(wanted, folders, top)
     if features:
-        made = stream(loaded, found, Features, batch, ordered, sinks, progress)
+        made = stream(loaded, found, Features, batch, ordered, sinks, progress, threads)
         return Answers(made, sinks)
-    return Answers(
-        stream(loaded, found, _answer_of(loaded), batch, ordered, sinks, progress), sinks
-    )
+    answers = stream(loaded, found, _answer_of(loaded), batch, ordered, sinks, progress, threads)
+    return Answers(answers, sinks)
 
 
 def _sample_of(photos: Found, record: Preprocessing) -> NDArray:

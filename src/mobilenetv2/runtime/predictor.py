@@ -2,9 +2,6 @@
 
 import dataclasses
 import importlib
-import os
-import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +17,9 @@ from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers
-from mobilenetv2.runtime.built_graphs import built, known, remember
+from mobilenetv2.runtime.built_graphs import built, known, remember, unchanged
 from mobilenetv2.runtime.engines.engine import Artifact, Engine, Output, Pool, channels_of
+from mobilenetv2.runtime.lasting import LastingPredictor, Predictor, usable_threads
 from mobilenetv2.spec.foreign import NOTHING, Given
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.spec.names import is_classifier
@@ -29,10 +27,6 @@ from mobilenetv2.spec.records import ModelConfig, Preprocessing
 
 if TYPE_CHECKING:
     from mobilenetv2.runtime.foreign import ForeignArtifact
-
-Predictor = Callable[[NDArray], NDArray]
-"""Function from uint8 images (batch, height, width, channels) of the network's input size to
-float32 outputs (batch, outputs)."""
 
 
 def load_predictor(
@@ -56,86 +50,6 @@ def load_predictor(
         require_answers(artifact.config, str(model))
     start = partial(start_engine, artifact, runtime, threads, 1, outputs)
     return artifact.config, LastingPredictor(start)
-
-
-class LastingPredictor:
-    """Predictor that can be pickled, and that starts its engine anew in a forked process.
-
-    An engine's threads do not exist in a forked process, so that most engines would wait for them
-    for ever. A copy that arrives in a process several times, with each task of a pool, starts its
-    engine once.
-
-    Args:
-        start: function that starts an engine and returns its predictor; it can be pickled.
-        callers: number of threads that may call the predictor at once.
-    """
-
-    def __init__(self, start: Callable[[], Predictor], callers: int = 1) -> None:
-        self._start, self._token, self.callers = start, os.urandom(16), callers
-        self._run, self._process = start(), os.getpid()
-
-    def __call__(self, pictures: NDArray) -> NDArray:
-        """Return the outputs for uint8 images (batch, height, width, channels)."""
-        if self._process != os.getpid():
-            with _starting:
-                if self._process != os.getpid():  # else another thread was faster
-                    run = self._start()
-                    _LEFT.append(self._run)
-                    # The process last: it lets other threads pass without the lock.
-                    self._run, self._process = run, os.getpid()
-        return self._run(pictures)
-
-    @property
-    def batch(self) -> int | None:
-        """Batch size of the engine's graph; None for any."""
-        return batch_of(self._run)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _arrived, (self._token, self._start, self.callers)
-
-
-_LEFT: list[Predictor] = []
-"""Engines of the process before a fork: their destructors would wait for threads that are gone."""
-_ARRIVED: "OrderedDict[bytes, LastingPredictor]" = OrderedDict()
-_MOST_ARRIVED = 4
-
-
-def callers_of(predictor: Predictor) -> int:
-    """Return how many threads may call a predictor at once; 1 for any function."""
-    return int(getattr(predictor, "callers", 1))
-
-
-def batch_of(predictor: Predictor) -> int | None:
-    """Return the only batch size that a predictor's graph computes; None for any."""
-    found: int | None = getattr(predictor, "batch", None)
-    return found
-
-
-def _arrived(token: bytes, start: Callable[[], Predictor], callers: int) -> LastingPredictor:
-    """Return the predictor that was pickled, or the one that its last copy has become."""
-    with _starting:
-        found = _ARRIVED.get(token)
-        if found is None:
-            found = _ARRIVED[token] = LastingPredictor(start, callers)
-            found._token = token
-            while len(_ARRIVED) > _MOST_ARRIVED:
-                _ARRIVED.popitem(last=False)
-        return found
-
-
-_forked = False
-_starting = threading.RLock()
-"""Lock, so that of several threads in a new process one starts the engine."""
-
-
-def _note_fork() -> None:
-    global _forked, _starting
-    # A thread that held the lock at the fork does not exist here, and would never release it.
-    _forked, _starting = True, threading.RLock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_note_fork)
 
 
 def start_engine(
@@ -323,19 +237,23 @@ def build_from_folder(path: Path, runtime: str | None = None) -> Artifact:
         runtime: engine that the graph is built for; default: ONNX Runtime.
 
     Raises:
-        WeightsError: the folder is no model folder, or damaged.
+        WeightsError: the folder is no model folder, or damaged, or is being written.
         ArtifactError: the engine is unknown, or runs exported files only.
     """
-    engine, config = _builder(path, runtime), store.load_config(path)
-    files = path / store.CONFIG, path / store.WEIGHTS
-    if not files[1].is_file():
-        raise WeightsError(f"{path}: the weights file {store.WEIGHTS} is missing")
-    graph = built(
-        files, engine.builds,
-        lambda: (read_file(files[0]), store.read_weights(path, config)),
-        lambda: build_artifact(*store.load(path), path, runtime).graph,
-    )  # fmt: skip
-    return Artifact(config, engine.builds, graph, str(path))
+    engine, files = _builder(path, runtime), (path / store.CONFIG, path / store.WEIGHTS)
+
+    def read() -> Artifact:
+        config = store.load_config(path)
+        if not files[1].is_file():
+            raise WeightsError(f"{path}: the weights file {store.WEIGHTS} is missing")
+        graph = built(
+            files, engine.builds,
+            lambda: (read_file(files[0]), store.read_weights(path, config)),
+            lambda: build_artifact(*store.load(path), path, runtime).graph,
+        )  # fmt: skip
+        return Artifact(config, engine.builds, graph, str(path))
+
+    return unchanged(files, read)
 
 
 def _builder(path: Path, runtime: str | None) -> Runtime:
@@ -412,7 +330,8 @@ def create_engine(
     require_threads(threads)
     threads = usable_threads(threads, RUNTIMES[name].forks)
     if callers > 1 and not RUNTIMES[name].shared:
-        return Pool([create_engine(artifact, name, threads) for _ in range(callers)])
+        engines = [create_engine(artifact, name, threads, 1, precision) for _ in range(callers)]
+        return Pool(engines)
     if not isinstance(artifact, Artifact):
         from mobilenetv2.runtime import foreign
 
@@ -434,16 +353,6 @@ def _engine_name(name: str) -> str:
     if name not in ENGINES:
         raise ArtifactError(f"runtime {name!r} is unknown; {suggestion(name, ENGINES)}")
     return name
-
-
-def usable_threads(threads: int | None, forks: bool) -> int | None:
-    """Return the number of threads that a runtime may have: in a forked process perhaps only one.
-
-    Args:
-        threads: number of threads that was asked for.
-        forks: False for a runtime whose threads do not survive a fork.
-    """
-    return 1 if _forked and not forks else threads
 
 
 def require_threads(threads: int | None) -> None:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import AHEAD
 from mobilenetv2.data.photos import Found
-from mobilenetv2.errors import DataError, ImageError, OutputError
+from mobilenetv2.errors import ImageError, MobileNetV2Error, OutputError
 from mobilenetv2.images.notes import Tally
-from mobilenetv2.images.photo import PackedPhoto, Photo, network_picture_noted, path_of
+from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.runtime.loading import LoadedModel
+from mobilenetv2.text import counted
 
 if TYPE_CHECKING:  # what writes and sorts is imported where it is asked for
     from mobilenetv2.runtime.output.file import AnswerFile
@@ -86,7 +87,7 @@ class Sinks:
         """Sort a photo, and write its answer: in this order, since what is written is done."""
         if self.folders is not None and isinstance(answer, Answer):
             self.folders.add(answer, todo.photo)
-        if self.file is not None:
+        if self.file is not None and todo.identity is not None:
             row = answer.to_dict() if isinstance(answer, Features) else answer.to_dict(self.top)
             self.file.add(row, todo.identity)
 
@@ -94,7 +95,8 @@ class Sinks:
 @dataclass(frozen=True, slots=True)
 class _Todo:
     photo: Photo
-    identity: "Identity | None"
+    identity: "Identity | None" = None
+    """Identity of the photo, where answers go into a file."""
 
 
 def stream(
@@ -105,6 +107,7 @@ def stream(
     ordered: bool = True,
     sinks: Sinks = Sinks(),
     progress: bool = False,
+    threads: int | None = None,
 ) -> Generator[Made | Unreadable, None, None]:
     """Yield a result for each photo, made of the outputs of a loaded model.
 
@@ -118,6 +121,7 @@ def stream(
         ordered: False to yield each result as soon as it is there.
         sinks: where results go, too.
         progress: True to show how far the work is.
+        threads: number of threads that read photos, where one computes. Default: one for each core.
     """
     record, noted = loaded.config.preprocessing, Tally()
 
@@ -130,9 +134,11 @@ def stream(
 
     def results() -> Generator[Made | Unreadable, None, None]:
         # An iterator may be slow, such as a camera, so that few photos are awaited at a time.
-        ahead = 1 if photos.slow else AHEAD
-        todo = _left(photos, sinks.file)
-        for one in compute(loaded.predict, todo, load, batch=batch, ahead=ahead, ordered=ordered):
+        done = compute(
+            loaded.predict, _left(photos, sinks.file), load, batch=batch, threads=threads,
+            ahead=1 if photos.slow else AHEAD, ordered=ordered, awaited=photos.awaited,
+        )  # fmt: skip
+        for one in done:
             path = path_of(one.item.photo)
             result: Made | Unreadable
             if isinstance(one.outputs, ImageError | OutputError):
@@ -146,30 +152,36 @@ def stream(
 
     with sinks.file or nullcontext(), closing(results()) as found:
         if progress and not photos.slow:
-            done = sinks.file.count if sinks.file is not None else 0
-            yield from track(found, "predicting", Counted(photos, done))
+            before = sinks.file.count if sinks.file is not None else 0
+            with closing(Counted(photos, before)) as known:
+                yield from track(found, "predicting", known)
         else:
             yield from found
     for sentence in noted.sentences():
         say(f"note: {sentence}")
+    if sinks.folders is not None and (missed := sinks.folders.missed):
+        say(f"note: {counted(len(missed), 'photo')} in no folder (first: {missed[0]})")
 
 
 def _left(photos: Iterable[Photo], file: "AnswerFile | None") -> Iterator[_Todo]:
     """Yield the photos whose answers are not in the file yet."""
-    for photo in photos:
-        path = path_of(photo) if file is not None else None
-        if file is None or path is None:
-            yield _Todo(photo, None)
-            continue
-        from mobilenetv2.runtime.output.journal import identity
+    if file is None:
+        yield from map(_Todo, photos)
+        return
+    from mobilenetv2.runtime.output.journal import identity
 
-        known = identity(path, photo.place if isinstance(photo, PackedPhoto) else None)
+    in_memory = 0
+    for photo in photos:
+        known = identity(photo, in_memory)
+        in_memory += path_of(photo) is None
         if not file.is_done(known):
             yield _Todo(photo, known)
 
 
 class Counted:
     """Number of photos, which a thread counts while the first ones are predicted.
+
+    The count stays unknown for photos that can be taken only once.
 
     Args:
         photos: the photos.
@@ -179,11 +191,23 @@ class Counted:
     def __init__(self, photos: Found, done: int = 0) -> None:
         self._photos, self._done = photos, done
         self._count: int | None = None
-        Thread(target=self._look, daemon=True, name="count").start()
+        self._closed = False
+        if not photos.once:
+            Thread(target=self._look, daemon=True, name="count").start()
 
     def _look(self) -> None:
-        with suppress(OSError, DataError):  # whoever takes the photos meets it, too, and says it
-            self._count = self._photos.count()
+        count = 0
+        # Whoever takes the photos meets the same error, and says it.
+        with suppress(OSError, MobileNetV2Error):
+            for _ in self._photos.quietly(ordered=False):
+                count += 1
+                if self._closed:
+                    return
+            self._count = count
+
+    def close(self) -> None:
+        """Stop counting."""
+        self._closed = True
 
     def __call__(self) -> int | None:
         """Return the number that is left; None as long as it is unknown."""

@@ -5,6 +5,7 @@ A view depends only on (seed, epoch, index), so that any batch can be made again
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,13 @@ from PIL import Image
 from mobilenetv2.data import caches
 from mobilenetv2.data.augment import augment, generator, least_view, mix, targets
 from mobilenetv2.data.batches import Batches, batches, whole_batches
-from mobilenetv2.data.caches import ResizedCache
+from mobilenetv2.data.caches import ResizedCache, shrunk
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError
 from mobilenetv2.evaluation.matching import match
 from mobilenetv2.evaluation.predictions import Predictor
+from mobilenetv2.images.decode import Least
+from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.model.outputs import probabilities, softmax
 from mobilenetv2.runtime.predictor import load_predictor
 from mobilenetv2.spec.network import Outputs, Size
@@ -39,6 +42,29 @@ class Views(Protocol):
         """Yield (inputs of a step, indices) for each chunk of indices, prepared in advance."""
 
 
+def least_for_training(recipe: Recipe, record: Preprocessing) -> Least | None:
+    """Return the function to the size of a decoded photo that is enough for a whole run.
+
+    It is None for whole photos: random parts of any size are cut out of those.
+    """
+    whole = least_size(record)
+    if whole is None or recipe.trained == "head" or recipe.augmentation.crop != "resized":
+        return whole
+    if not recipe.data.shrink:
+        return None
+    return partial(_larger, whole, partial(shrunk, _held_side(recipe, max(record.size))))
+
+
+def _held_side(recipe: Recipe, side: int) -> int:
+    """Return the shorter side of the photos that are held, for views of a longer side."""
+    return round(recipe.data.shrink * side)
+
+
+def _larger(one: Least, other: Least, size: tuple[int, int]) -> tuple[int, int]:
+    (width, height), (wide, high) = one(size), other(size)
+    return max(width, wide), max(height, high)
+
+
 @dataclass(slots=True)
 class PhotoViews:
     """Random views of photos, new in each epoch.
@@ -56,7 +82,7 @@ class PhotoViews:
     def __post_init__(self) -> None:
         if self.recipe.augmentation.crop == "resized" and self.recipe.data.shrink:
             sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
-            side = round(self.recipe.data.shrink * max(max(size) for size in sizes))
+            side = _held_side(self.recipe, max(max(size) for size in sizes))
             reduced = self.record.decode == "reduced"
             self._resized_cache = ResizedCache(self.split, side, reduced)
 

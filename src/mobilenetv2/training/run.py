@@ -28,7 +28,7 @@ from mobilenetv2.training.initial_model import (
     trained_origin,
     untrained,
 )
-from mobilenetv2.training.inputs import open_teacher
+from mobilenetv2.training.inputs import least_for_training, open_teacher
 from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.loop import fit, out_of_memory_guard
 from mobilenetv2.training.recipe import Recipe, check_edition, check_start
@@ -190,8 +190,8 @@ def prepare(
     else:
         job = replace(job, weights=locate_weights(job))
         config, arrays = initial_model(_folder_of(job), recipe, dataset.classes)
-    reduced = config.preprocessing.decode == "reduced"
-    readable = check_dataset(dataset, recipe.data.most_unreadable, reduced)
+    least = least_for_training(recipe, config.preprocessing)
+    readable = check_dataset(dataset, recipe.data.most_unreadable, least)
     for note in readable.notes:
         say(note)
     splits = divide(readable, recipe)

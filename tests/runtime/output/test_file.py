@@ -2,7 +2,9 @@
 
 import io
 import os
+import re
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,112 @@ def test_an_error_keeps_what_is_done(tmp_path: Path) -> None:
         raise OSError("gone")
     assert "1.jpg" in path.with_name(path.name + UNFINISHED).read_text()
     assert not path.exists()
+    with pytest.raises(OSError, match="gone"), file(tmp_path / "b.csv"):
+        raise OSError("gone")
+    assert not [one for one in tmp_path.iterdir() if one.name.startswith("b")]
+
+
+class Torn(io.BytesIO):
+    """File in which an error comes after the rows are written, before they are said to be."""
+
+    def __init__(self, real: Any, error: BaseException) -> None:
+        self.real, self.error = real, error
+
+    def write(self, data: Any) -> int:
+        return int(self.real.write(data))
+
+    def flush(self) -> None:
+        self.real.flush()
+        if self.error:
+            raise self.error
+
+    def fileno(self) -> int:
+        return int(self.real.fileno())
+
+    def close(self) -> None:
+        self.real.close()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_rows_that_an_error_has_cut_short_are_not_there_twice(
+    error: BaseException, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    with pytest.raises((Stopped, OSError)) as raised, file(path) as made:
+        for number in range(2):
+            made.add(answer(number), Identity(number, 1))
+        made._write()
+        made._file = Torn(made._file, error)
+        for number in range(2, 4):
+            made.add(answer(number), Identity(number, 1))
+        made._write()
+    assert str(path) in str(raised.value)
+    write(path, range(5), resume=True)
+    names = [line.partition(",")[0] for line in path.read_text().splitlines()[1:]]
+    assert names == [f"{number}.jpg" for number in range(5)]
+
+
+def test_what_is_counted_after_a_change_is_what_is_there(tmp_path: Path) -> None:
+    path, failed = tmp_path / "a.jsonl", {"image": "1.jpg", "error": "no picture"}
+    with pytest.raises(Stopped), file(path, "jsonl") as made:
+        made.add(answer(0), Identity(0, 1))
+        made.add(failed, Identity(1, 1))
+        raise KeyboardInterrupt
+    with file(path, "jsonl", resume=True) as made:
+        assert (made.count, made.failed) == (2, 1)
+        assert made.is_done(Identity(0, 1)) and not made.is_done(Identity(1, 2))
+        assert (made.count, made.failed) == (1, 0)
+        made.add(answer(1), Identity(1, 2))
+    assert (made.count, made.failed) == (2, 0) and len(path.read_text().splitlines()) == 2
+
+
+def test_a_folder_and_two_opposite_options_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(MobileNetV2Error, match="a folder; name a file"):
+        file(tmp_path)
+    with pytest.raises(MobileNetV2Error, match=r"resume.*overwrite.*one of them"):
+        file(tmp_path / "a.csv", resume=True, overwrite=True)
+
+
+def test_a_second_file_in_the_same_thread_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+
+    def rows(numbers: range) -> Iterator[int]:
+        with file(path, overwrite=True) as made:
+            for number in numbers:
+                made.add(answer(number), Identity(number, 1))
+                yield number
+
+    first = rows(range(3))
+    next(first)
+    with pytest.raises(InUse, match=re.escape(str(path))):
+        next(rows(range(3)))
+    assert list(first) == [1, 2] and len(path.read_text().splitlines()) == 4
+
+
+def test_the_rows_of_a_table_stay_until_it_is_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="needs pyarrow, of an extra")
+    path = tmp_path / "a.parquet"
+
+    def killed(made: Path, target: Path) -> None:
+        assert made.stat().st_size and path.with_name(path.name + UNFINISHED).exists()
+        raise OSError("killed")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="killed"):
+        patch.setattr("mobilenetv2.runtime.output.file.take_place", killed)
+        with file(path, "parquet") as made:
+            made.add(answer(1), Identity(1, 1))
+    assert write_kind(path, "parquet", range(3)).count == 3
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["a.parquet"]
+
+
+def write_kind(path: Path, kind: Kind, numbers: range) -> AnswerFile:
+    with file(path, kind, resume=True) as made:
+        for number in numbers:
+            if not made.is_done(Identity(number, 1)):
+                made.add(answer(number), Identity(number, 1))
+    return made
 
 
 def test_one_writer_at_a_time(tmp_path: Path) -> None:
@@ -144,6 +252,21 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
         thread.start()
         thread.join()
     assert len(found) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")
+def test_a_pipe_whose_reader_has_left_ends_the_stream(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = threading.Thread(target=lambda: path.open("rb").close())
+    reader.start()
+    with file(path) as made:
+        reader.join()
+        for number in range(20_000):  # more than a pipe holds
+            made.add(answer(number), Identity(number, 1))
+        made._write()
+        assert made.closed
+        made.add(answer(1), Identity(1, 1))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes")

@@ -3,11 +3,14 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.images.photo import PackedPhoto
 from mobilenetv2.runtime.output.journal import ENTRY, Identity, Journal, identity
 
 SETTINGS = {"model": ["abc"], "top": None}
@@ -88,8 +91,17 @@ def test_an_identity_is_a_name_with_the_state_of_a_file(tmp_path: Path) -> None:
     assert identity(path).state not in (first.state, gone.state)
     archive.write_bytes(b"1")
     os.utime(archive, ns=(0, 5))
-    packed = identity(archive / "a.jpg", archive)
+    packed = identity(PackedPhoto(archive / "a.jpg", lambda: b"1", archive))
     assert packed.state == identity(path).state and packed.name != first.name
+
+
+def test_photos_in_memory_are_known_by_their_place_and_contents() -> None:
+    picture = np.zeros((4, 4, 3), np.uint8)
+    first, second = identity(b"1"), identity(b"1", 1)
+    assert first.name != second.name and first.state == second.state
+    assert identity(b"2").state != first.state
+    assert identity(picture) == identity(Image.fromarray(picture)) != identity(picture + 1)
+    assert identity(picture[:2].reshape(2, 4, 3)).state != identity(picture[:, :2]).state
 
 
 @settings(max_examples=60, deadline=None)

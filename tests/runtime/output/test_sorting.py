@@ -1,16 +1,18 @@
 """Photos sorted into folders by their classes."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.images.photo import PackedPhoto
 from mobilenetv2.runtime.answers import Answer
-from mobilenetv2.runtime.output.sorting import REVIEW, PhotoFolders, folder_names
+from mobilenetv2.runtime.output.sorting import LONGEST, REVIEW, PhotoFolders, folder_names
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import Labels
 
@@ -74,6 +76,40 @@ def test_a_photo_of_an_archive_is_copied(tmp_path: Path) -> None:
         folders = PhotoFolders(tmp_path / "out", LABELS.names, links=links)
         folders.add(answer(photo.path, 0.1, 0.9, 0.0), photo)
     assert [one.read_bytes() for one in (tmp_path / "out" / "shoes").iterdir()] == [b"bytes"]
+
+
+@pytest.mark.parametrize("name", ["\u0436" * 120 + ".jpg", "a" * 250 + ".jpg"])
+def test_the_longest_names_have_a_place(name: str, tmp_path: Path) -> None:
+    source = tmp_path / name
+    source.write_bytes(b"1")
+    label = "\u0436" * 300
+    folders = PhotoFolders(tmp_path / "out", (label, "b"))
+    folders.add(Answer(np.array([0.9, 0.1]), Labels((label, "b")), "softmax", source), source)
+    (found,) = (tmp_path / "out").rglob("*.jpg")
+    assert found.read_bytes() == b"1" and len(found.name.encode()) <= LONGEST
+
+
+def test_photos_in_memory_become_files(tmp_path: Path) -> None:
+    picture = np.full((5, 4, 3), 200, np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "WEBP", lossless=True)
+    folders = PhotoFolders(tmp_path / "out", LABELS.names, links=True)
+    for photo in (picture, Image.fromarray(picture + 1).convert("CMYK"), file.getvalue()):
+        folders.add(Answer(np.array([0.9, 0.1, 0.0]), LABELS), photo)
+    found = sorted((tmp_path / "out" / "hat").iterdir())
+    assert [one.name for one in found] == ["photo-2.png", "photo.png", "photo.webp"]
+    for one in found:
+        with Image.open(one) as image:
+            assert np.abs(np.asarray(image.convert("RGB")).astype(int) - 200).max() <= 2
+
+
+def test_a_photo_that_is_gone_stops_nothing(sources: list[Path], tmp_path: Path) -> None:
+    folders = PhotoFolders(tmp_path / "out", LABELS.names)
+    sources[0].unlink()
+    for source in sources[:2]:
+        folders.add(answer(source, 0.9, 0.1, 0.0), source)
+    assert folders.counts["hat"] == 1 and len(folders.missed) == 1
+    assert str(sources[0]) in folders.missed[0]
 
 
 def test_a_threshold_is_a_probability(tmp_path: Path) -> None:

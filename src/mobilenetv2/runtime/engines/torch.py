@@ -11,13 +11,8 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.outputs import require_answers, require_finite
 from mobilenetv2.process import prepare_process
-from mobilenetv2.runtime.predictor import (
-    FeatureMap,
-    LastingPredictor,
-    Predictor,
-    require_threads,
-    usable_threads,
-)
+from mobilenetv2.runtime.lasting import LastingPredictor, Predictor, usable_threads
+from mobilenetv2.runtime.predictor import FeatureMap, require_threads
 from mobilenetv2.spec.names import intermediate_names
 from mobilenetv2.spec.records import ModelConfig
 
@@ -32,7 +27,6 @@ def load_predictor(
     outputs: Output = "logits",
     device: str = "cpu",
     threads: int | None = None,
-    callers: int = 1,
 ) -> tuple[ModelConfig, Predictor]:
     """Return the config of a model folder, and its predictor.
 
@@ -45,7 +39,7 @@ def load_predictor(
     require_threads(threads)
     config, arrays = _read(model, outputs)
     start = partial(_start, config, arrays, str(model), outputs, device, threads)
-    return config, LastingPredictor(start, callers)
+    return config, LastingPredictor(start)
 
 
 def _start(

@@ -9,7 +9,8 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
+from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, BinaryIO, Self
@@ -17,7 +18,8 @@ from typing import IO, Any, BinaryIO, Self
 from mobilenetv2.errors import MobileNetV2Error, Stopped, argument, require
 from mobilenetv2.files import take_place, target_of_links
 from mobilenetv2.locks import hold
-from mobilenetv2.runtime.output.journal import SECONDS_BETWEEN_SYNCS, Identity, Journal
+from mobilenetv2.process import without_interrupts
+from mobilenetv2.runtime.output.journal import SECONDS_BETWEEN_SYNCS, Identity, Journal, settings_in
 from mobilenetv2.runtime.output.rows import Row, Rows, write_parquet
 from mobilenetv2.text import counted
 
@@ -41,15 +43,17 @@ class AnswerFile:
         overwrite: True to start anew where a run was stopped.
 
     Raises:
-        MobileNetV2Error: a run was stopped here, and neither is given; or ``resume`` is given for
-            what is no regular file.
+        MobileNetV2Error: a run was stopped here, and neither is given; both are; ``resume`` is
+            given for what is no regular file; or the path is a folder.
+        InUse: another stream of answers is written there.
     """
 
     def __init__(
         self, path: Path, rows: Rows, settings: Mapping[str, Any], resume: bool = False,
         overwrite: bool = False,
     ) -> None:  # fmt: skip
-        self.path, self.rows, self.count, self.failed = path, rows, 0, 0
+        self.path, self.rows = path, rows
+        self._count = self._failed = 0
         self.closed = False
         """True if the reader of a pipe has ended, so that nobody takes further answers."""
         self._settings, self._resume, self._overwrite = settings, resume, overwrite
@@ -59,7 +63,18 @@ class AnswerFile:
         self._beside = self._target.with_name(self._target.name + JOURNAL)
         self._stack = ExitStack()
         self._journal: Journal | None = None
-        self._waiting = list[tuple[Identity | None, bytes, bool]]()
+        # Its own context: the lock that it holds is not held by whoever takes the answers.
+        self._context = copy_context()
+        self._waiting = list[tuple[Identity, bytes, bool]]()
+        self._torn = False
+        """True while rows are written, and after an error or Ctrl-C in the middle of it."""
+        if path.is_dir():
+            raise MobileNetV2Error(f"{path}: a folder; name a file, such as {path / 'answers.csv'}")
+        if resume and overwrite:
+            raise MobileNetV2Error(
+                f"{path}: {argument('resume', True)} goes on and {argument('overwrite', True)} "
+                "starts anew; give one of them"
+            )
         if self._direct and resume:
             raise MobileNetV2Error(
                 f"{path}: no regular file, so that nothing of it can be resumed; choose a file, or "
@@ -70,15 +85,26 @@ class AnswerFile:
         if rows.kind == "parquet":
             require("pyarrow.parquet")  # now, not after hours
 
+    @property
+    def count(self) -> int:
+        """Number of photos whose answers are there, with those of the runs before."""
+        return self._count + (len(self._journal) if self._journal is not None else 0)
+
+    @property
+    def failed(self) -> int:
+        """Number of those that have no answer."""
+        return self._failed + (self._journal.failed if self._journal is not None else 0)
+
     def __enter__(self) -> Self:
         with self._stack:
-            self._open()
+            self._context.run(self._open)
             self._stack = self._stack.pop_all()
         return self
 
     def _open(self) -> None:
         if self._direct:
-            self._file: IO[bytes] = self._stack.enter_context(self.path.open("ab"))
+            self._file: IO[bytes] = self.path.open("ab")
+            self._stack.callback(self._close)
             self._file.write(self.rows.start())
         else:
             self._stack.enter_context(hold(self.path))
@@ -87,8 +113,8 @@ class AnswerFile:
             journal = Journal(self._beside, self._settings, going_on)
             self._journal = journal
             self._stack.callback(journal.close)
-            mode = "r+b" if going_on else "wb"
-            self._file = self._stack.enter_context(self._unfinished.open(mode))
+            self._file = self._unfinished.open("r+b" if going_on else "wb")
+            self._stack.callback(self._close)
             start = self.rows.start()
             end = journal.cut(os.fstat(self._file.fileno()).st_size) if going_on else 0
             if end:
@@ -97,7 +123,6 @@ class AnswerFile:
             else:
                 self._file.truncate(0)
                 self._file.write(start)
-            self.count, self.failed = len(journal), journal.failed
         self._end = 0 if self._direct else self._file.tell()
         self._written = self._synced = time.monotonic()
 
@@ -109,24 +134,44 @@ class AnswerFile:
                 f"with it, {argument('overwrite', True)} starts anew"
             )
 
+    def _close(self) -> None:
+        try:
+            self._file.close()
+        except BrokenPipeError:
+            pass  # the reader has ended, and has not taken all
+        except OSError:
+            if not self._torn:  # else it is the same error again
+                raise
+
     def is_done(self, photo: Identity) -> bool:
         """Return True for a photo whose answer is in the file already."""
         return self._journal is not None and self._journal.is_done(photo)
 
-    def add(self, row: Row, photo: Identity | None) -> None:
+    def add(self, row: Row, photo: Identity) -> None:
         """Write the answer of a photo."""
-        self.count, bad = self.count + 1, "error" in row
-        self.failed += bad
+        bad = "error" in row
+        self._count, self._failed = self._count + 1, self._failed + bad
         self._waiting.append((photo, self.rows.text(row), bad))
         if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self._write()
 
     def _write(self) -> None:
+        if self._torn:  # what is behind the last entry is cut off when the run goes on
+            return
+        self._torn = True
+        try:
+            # Ctrl-C comes after the entries of the rows. It may end the wait for a pipe's reader.
+            with nullcontext() if self._direct else without_interrupts():
+                self._write_rows()
+        except OSError as error:  # of a full disk, which names no file
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        self._torn = False
+
+    def _write_rows(self) -> None:
         done: list[tuple[Identity, int, bool]] = []
         for photo, text, bad in self._waiting:
             self._end += len(text)
-            if photo is not None:
-                done.append((photo, self._end, bad))
+            done.append((photo, self._end, bad))
         try:
             self._file.write(b"".join(text for _, text, _ in self._waiting))
             self._file.flush()
@@ -134,58 +179,78 @@ class AnswerFile:
             self.closed = True
         self._waiting.clear()
         self._written = time.monotonic()
-        if self._journal is not None:
-            if self._written - self._synced > SECONDS_BETWEEN_SYNCS:
-                os.fsync(self._file.fileno())
-                self._journal.add(done)
-                self._journal.sync()
-                self._synced = self._written
-            else:
-                self._journal.add(done)
+        if self._journal is None:
+            return
+        if syncs := self._written - self._synced > SECONDS_BETWEEN_SYNCS:
+            os.fsync(self._file.fileno())
+        self._journal.add(done)
+        if syncs:
+            self._journal.sync()
+            self._synced = self._written
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:  # fmt: skip
+        self._context.run(self._leave, error)
+
+    def _leave(self, error: BaseException | None) -> None:
         with self._stack:
-            self._write()
-            if self._direct:
-                return
-            if error is None:
-                self._finish()
-            elif isinstance(error, KeyboardInterrupt) and not isinstance(error, Stopped):
+            try:
+                self._write()
+                if error is None and not self._direct:
+                    self._finish()
+            finally:
+                self._remove_if_empty()
+            stopped = isinstance(error, KeyboardInterrupt) and not isinstance(error, Stopped)
+            if stopped and not self._direct:
+                done = f"the answers of {counted(self.count, 'photo')} are in {self._unfinished}"
                 raise Stopped(
                     self.path,
-                    f"the answers of {counted(self.count, 'photo')} are in {self._unfinished}; to "
-                    "go on, give the same options",
+                    f"{done if self.count else 'no answer was there yet'}; to go on, give the same "
+                    "options",
                 ) from None
+
+    def _remove_if_empty(self) -> None:
+        """Remove the unfinished file of a run that has ended early without an answer."""
+        if self._journal is not None and not self._journal.entries:
+            self._close()
+            self._journal.close()
+            for left in (self._beside, self._unfinished):
+                left.unlink(missing_ok=True)
 
     def _finish(self) -> None:
         """Let the file take its place, without the rows of photos that have changed since."""
         assert self._journal is not None
         os.fsync(self._file.fileno())
         obsolete = self._journal.obsolete(len(self.rows.start()))
-        made = self._unfinished
-        if obsolete or self.rows.kind == "parquet":
-            made = self._target.with_name(self._target.name + FINISHED)
-            lines = self._unfinished
-            if obsolete:
-                lines = made
-                with self._unfinished.open("rb") as given, made.open("wb") as target:
-                    _copy_without(given, target, obsolete)
-            if self.rows.kind == "parquet":
-                table = self._target.with_name(f"{self._target.name}{FINISHED}-table")
-                with lines.open("rb") as given:
-                    write_parquet(given, table, self.rows)
-                made.unlink(missing_ok=True)
-                made = table
+        lines = made = self._unfinished
+        if obsolete:
+            lines = made = self._target.with_name(self._target.name + FINISHED)
+            with self._unfinished.open("rb") as given, lines.open("wb") as target:
+                _copy_without(given, target, obsolete)
+        if self.rows.kind == "parquet":
+            made = self._target.with_name(f"{self._target.name}{FINISHED}-table")
+            with lines.open("rb") as given:
+                write_parquet(given, made, self.rows)
+        if made != self._unfinished:
             with made.open("rb+") as file:
                 os.fsync(file.fileno())
         self._file.close()  # Windows renames no open file
         take_place(made, self._target)
         self._journal.close()
+        # The rows last: as long as the file has not taken its place, they are all there is.
         self._beside.unlink()
-        self._unfinished.unlink(missing_ok=True)
+        for left in (lines, self._unfinished):
+            left.unlink(missing_ok=True)
+
+
+def runtime_before(path: Path) -> str | None:
+    """Return the runtime of the run that was stopped at a file; None if none was."""
+    target, _ = target_of_links(path)
+    with suppress(OSError):
+        return str(settings_in(target.with_name(target.name + JOURNAL)).get("runtime"))
+    return None
 
 
 def _copy_without(given: BinaryIO, target: BinaryIO, left_out: list[tuple[int, int]]) -> None:

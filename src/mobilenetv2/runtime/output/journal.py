@@ -9,6 +9,7 @@ last entry is cut off.
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from mobilenetv2.documents import parse_table
 from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.files import open_file
+from mobilenetv2.images.photo import PackedPhoto, Photo, path_of
 
 ENTRY = np.dtype([("name", "<u8"), ("state", "<u8"), ("end", "<u8"), ("failed", "u1")])
 """Entry of one photo: digests of its name and of its state, the end of its rows in bytes, and 1 if
@@ -34,24 +36,52 @@ class Identity:
     """A photo as a journal knows it."""
 
     name: int
-    """Digest of its name."""
+    """Digest of its name, or of its place among those in memory."""
     state: int
-    """Digest of its file's size and time."""
+    """Digest of its file's size and time, or of its contents in memory."""
 
 
-def identity(path: Path, place: Path | None = None) -> Identity:
+def settings_in(path: Path) -> Mapping[str, Any]:
+    """Return the settings of the run that a journal is of.
+
+    Raises:
+        MobileNetV2Error: it is damaged.
+        OSError: it cannot be read.
+    """
+    with open_file(path) as file:
+        return _parsed(file.readline(LONGEST_HEADER), path)
+
+
+def _parsed(header: bytes, path: Path) -> Mapping[str, Any]:
+    return parse_table(header, str(path), MobileNetV2Error)
+
+
+def identity(photo: Photo, number: int = 0) -> Identity:
     """Return the identity of a photo; one whose file is not there has a state of its own.
 
     Args:
-        path: its name in answers.
-        place: its file, or the archive that it lies in. Default: ``path``.
+        photo: the photo.
+        number: number of photos in memory before it.
     """
+    path = path_of(photo)
+    if path is None:
+        return Identity(_digest(f"\0{number}".encode()), _digest(_contents(photo)))
     try:
-        status = (place or path).stat()
+        status = (photo.place if isinstance(photo, PackedPhoto) else path).stat()
         state = f"{status.st_size} {status.st_mtime_ns}"
     except (OSError, ValueError):
         state = "not there"
     return Identity(_digest(os.fsencode(path)), _digest(state.encode()))
+
+
+def _contents(photo: Photo) -> bytes:
+    """Return the bytes of a photo in memory; those of one that cannot be read are its type."""
+    if isinstance(photo, bytes):
+        return photo
+    with suppress(OSError, ValueError, SyntaxError):  # what Pillow raises for damaged files
+        pixels = np.asarray(photo)
+        return repr((pixels.dtype, pixels.shape)).encode() + pixels.tobytes()
+    return repr(type(photo)).encode()
 
 
 def _digest(data: bytes) -> int:
@@ -82,6 +112,7 @@ class Journal:
             self._file.flush()
         self._start = len(header)
         self._obsolete = set[int]()
+        self._added = 0
         self._keep(found)
 
     def _keep(self, found: NDArray) -> None:
@@ -97,7 +128,7 @@ class Journal:
             said = file.readline(LONGEST_HEADER)
             data = file.read()
         if said != header:
-            known = parse_table(said, str(self.path), MobileNetV2Error)
+            known = _parsed(said, self.path)
             other = json.loads(header)
             keys = {*known, *other}
             names = ", ".join(sorted(key for key in keys if known.get(key) != other.get(key)))
@@ -123,14 +154,20 @@ class Journal:
         self._file.seek(0, os.SEEK_END)
         return int(self._found["end"][-1]) if count else 0
 
+    @property
+    def entries(self) -> int:
+        """Number of entries, those of this run and of photos that have changed among them."""
+        return len(self._found) + self._added
+
     def __len__(self) -> int:
-        return len(self._found)
+        """Return the number of photos that earlier runs have done, and that have not changed."""
+        return len(self._found) - len(self._obsolete)
 
     @property
     def failed(self) -> int:
-        """Number of photos that were done without an answer, and have not changed since."""
-        kept = [at for at in np.flatnonzero(self._found["failed"]) if at not in self._obsolete]
-        return len(kept)
+        """Number of those that have no answer."""
+        failed = self._found["failed"]
+        return int(failed.sum()) - sum(int(failed[at]) for at in self._obsolete)
 
     def is_done(self, photo: Identity) -> bool:
         """Return True for a photo that is done, once for each time that it was done.
@@ -160,6 +197,7 @@ class Journal:
         entries = np.array([(one.name, one.state, end, bad) for one, end, bad in done], ENTRY)
         self._file.write(entries.tobytes())
         self._file.flush()
+        self._added += len(done)
 
     def sync(self) -> None:
         """Force what was written to the disk."""

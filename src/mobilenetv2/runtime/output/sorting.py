@@ -1,6 +1,7 @@
 """Photos sorted into folders by their classes: copies or links; the photos themselves stay."""
 
 import filecmp
+import io
 import os
 import re
 import shutil
@@ -9,8 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
-from mobilenetv2.errors import MobileNetV2Error, argument
-from mobilenetv2.files import read_file
+import numpy as np
+from PIL import Image
+
+from mobilenetv2.errors import ImageError, MobileNetV2Error, argument
+from mobilenetv2.files import TEMPORARY, open_file, read_file
 from mobilenetv2.images.photo import PackedPhoto, Photo, path_of
 from mobilenetv2.runtime.answers import Answer
 from mobilenetv2.text import escaped, visible
@@ -19,6 +23,8 @@ REVIEW = "review"
 """Folder of the photos of which the model is not sure."""
 THRESHOLD = 0.5
 """Smallest probability of a photo that is not for review."""
+LONGEST = 200
+"""Largest number of bytes of a name."""
 _UNSAFE = re.compile(r'[<>:"/\\|?*\0-\x1f\x7f]')
 """Characters that some system has not in names."""
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
@@ -30,7 +36,8 @@ class PhotoFolders:
 
     A photo whose most probable class is below the threshold goes into ``review``. A multi-label
     model's photo goes into the folder of each of its classes above the threshold. A name that
-    another photo has already gets a number; the same photo is not copied twice.
+    another photo has already gets a number; the same photo is not copied twice. A photo in memory
+    or in an archive is always copied.
 
     Args:
         folder: the folder around them; it is made.
@@ -53,61 +60,102 @@ class PhotoFolders:
         self._names = folder_names(labels)
         self.counts = dict.fromkeys((*self._names, REVIEW), 0)
         """Number of photos in each folder that this run has sorted."""
+        self.missed = list[str]()
+        """Sentence for each photo that could not be read again, and so is in no folder."""
 
     def add(self, answer: Answer, photo: Photo) -> None:
         """Sort one photo by its answer.
 
         Raises:
-            OSError: it cannot be copied or linked.
+            OSError: nothing can be written into a folder.
         """
+        try:
+            found = _Source(photo)
+        except (OSError, ImageError) as error:  # it has changed since it was predicted
+            reason = error.strerror if isinstance(error, OSError) else error
+            self.missed.append(f"{escaped(path_of(photo) or 'a photo in memory')}: {reason}")
+            return
         for name in self._folders_of(answer):
             self.counts[name] += 1
-            self._put(photo, self.folder / name)
+            self._put(found, self.folder / name)
 
     def _folders_of(self, answer: Answer) -> list[str]:
         guesses = answer.named(None if answer.outputs == "sigmoid" else 1)
         sure = [guess.index for guess in guesses if guess.probability >= self.threshold]
         return [self._names[index] for index in sure] or [REVIEW]
 
-    def _put(self, photo: Photo, folder: Path) -> None:
-        path = path_of(photo)
+    def _put(self, found: "_Source", folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        name = _safe(path.name if path else "photo.jpg")
-        for target in _numbered(folder / name):
+        for target in _numbered(folder / _safe(found.name)):
             if not os.path.lexists(target):
-                self._make(photo, target)
+                self._make(found, target)
                 return
-            if self._is_there(photo, target):
+            if self._is_there(found, target):
                 return
 
-    def _make(self, photo: Photo, target: Path) -> None:
-        if self.links and not isinstance(photo, PackedPhoto):
-            source = Path(str(path_of(photo))).absolute()
-            target.symlink_to(source)
+    def _make(self, found: "_Source", target: Path) -> None:
+        if self.links and found.path is not None:
+            target.symlink_to(found.path.absolute())
             return
-        temporary = target.with_name(f".partial-{target.name}-{uuid4().hex[:8]}")
+        temporary = target.with_name(f"{TEMPORARY}photo-{uuid4().hex[:8]}")
         try:
-            if isinstance(photo, PackedPhoto):
-                temporary.write_bytes(photo.read())
+            if found.path is None:
+                temporary.write_bytes(found.data)
             else:
-                shutil.copy2(str(path_of(photo)), temporary)
+                shutil.copy2(found.path, temporary)
             os.replace(temporary, target)
         finally:
             with suppress(OSError):
                 temporary.unlink()
 
-    def _is_there(self, photo: Photo, target: Path) -> bool:
+    def _is_there(self, found: "_Source", target: Path) -> bool:
         """Return True if a name stands for the same photo: a link to it, or a copy."""
-        if isinstance(photo, PackedPhoto):
-            data = photo.read()
-            same = target.is_file() and target.stat().st_size == len(data)
-            return same and read_file(target, len(data)) == data
-        path = path_of(photo)
-        if path is None or not target.exists():
+        if not target.exists():
             return False
+        if found.path is None:
+            same = target.is_file() and target.stat().st_size == len(found.data)
+            return same and read_file(target, len(found.data)) == found.data
         if target.is_symlink() or self.links:
-            return target.samefile(path)
-        return filecmp.cmp(path, target, shallow=False)
+            return target.samefile(found.path)
+        return filecmp.cmp(found.path, target, shallow=False)
+
+
+class _Source:
+    """A photo to be copied: the file, or what would be in one.
+
+    Raises:
+        OSError, ImageError: it cannot be read.
+    """
+
+    def __init__(self, photo: Photo) -> None:
+        path = path_of(photo)
+        self.path: Path | None = None
+        """Path of its file; None for one in memory or in an archive."""
+        self.data = b""
+        """Bytes for a file, if it has none."""
+        if isinstance(photo, PackedPhoto):
+            self.name, self.data = photo.path.name, photo.read()
+        elif path is not None:
+            open_file(path).close()
+            self.name, self.path = path.name, path
+        else:
+            self.data, ending = _as_file(photo)
+            self.name = f"photo{ending}"
+
+
+def _as_file(photo: Photo) -> tuple[bytes, str]:
+    """Return what a photo in memory is as a file, and the end of the file's name."""
+    if isinstance(photo, bytes):
+        with suppress(OSError), Image.open(io.BytesIO(photo)) as opened:
+            kind = (opened.format or "jpeg").lower()
+            return photo, {"jpeg": ".jpg", "mpo": ".jpg"}.get(kind, f".{kind}")
+        return photo, ".jpg"
+    image = photo if isinstance(photo, Image.Image) else Image.fromarray(np.asarray(photo))
+    file = io.BytesIO()
+    (image if image.mode in ("1", "L", "P", "RGB", "RGBA") else image.convert("RGB")).save(
+        file, "PNG"
+    )
+    return file.getvalue(), ".png"
 
 
 def folder_names(labels: Sequence[str]) -> list[str]:
@@ -138,4 +186,6 @@ def _numbered(path: Path) -> Iterator[Path]:
 def _safe(name: str) -> str:
     """Return a name without what systems refuse, and without a way out of its folder."""
     found = _UNSAFE.sub("_", visible(escaped(name))).strip(". ") or "_"
-    return f"_{found}" if _RESERVED.fullmatch(found) else found[-200:]
+    found = f"_{found}" if _RESERVED.fullmatch(found) else found
+    # The end stays: it says what kind of a file it is.
+    return found.encode()[-LONGEST:].decode("utf-8", "ignore").strip(". ") or "_"
