@@ -86,13 +86,13 @@ class InUse(MobileNetV2Error):
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C (or SIGTERM) stopped a training run after a step; everything is saved.
+    """Ctrl-C (or SIGTERM) stopped work that can be resumed; what was done is saved.
 
-    It is a ``KeyboardInterrupt``, so that a loop which skips errors does not skip it. Ctrl-C stops
-    a study in the same way, whose finished cases are saved.
+    It is a training run, which stops after a step, a study or a file of answers. The error is a
+    ``KeyboardInterrupt``, so that a loop which skips errors does not skip it.
 
     Args:
-        folder: the folder of the run or the study, which ``resume`` takes.
+        folder: the folder of the run or the study, or the file, which ``resume`` takes.
         said: what was stopped and is saved, and what to give again.
     """
 
