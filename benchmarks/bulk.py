@@ -9,7 +9,9 @@ another checkout of this project, whose command runs with this environment. Ever
 photos and writes a CSV file. Answers are compared with those of ``before``: the class, and the
 probability of the best one.
 
-``--phones N`` makes N photos of 12 megapixels of those given, enlarged, with sensor noise.
+``--phones N`` makes N photos of 12 megapixels of those given, enlarged, with sensor noise, and
+``--png N`` saves N of them as PNG files. ``--shares`` measures what the time of the cores goes
+into, by the processor time of each part of each thread.
 """
 
 import argparse
@@ -19,9 +21,12 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from machine import machine
@@ -30,6 +35,7 @@ from public_data import find
 
 import mobilenetv2 as mn
 from mobilenetv2.files import write_atomically
+from mobilenetv2.machine import workers
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say
@@ -63,6 +69,73 @@ def phones(photos: Path, count: int, folder: Path) -> Path:
         made = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         made.save(folder / f"{number:04}.jpg", quality=92)
     return folder
+
+
+def pngs(photos: Path, count: int, folder: Path) -> Path:
+    """Write photos as PNG files."""
+    for name in sorted(photos.rglob("*.jpg"))[:count]:
+        Image.open(name).convert("RGB").save(folder / f"{name.stem}.png")
+    return folder
+
+
+@dataclass(slots=True)
+class Part:
+    """Processor time of a function in all threads, without that of the parts that it calls."""
+
+    name: str
+    seconds: float = 0.0
+
+    def of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, timed."""
+
+        def timed(*given: Any, **named: Any) -> Any:
+            outer, began = getattr(_inside, "seconds", 0.0), time.thread_time()
+            _inside.seconds = 0.0
+            try:
+                return function(*given, **named)
+            finally:
+                took = time.thread_time() - began
+                with _adding:
+                    self.seconds += took - _inside.seconds
+                _inside.seconds = outer + took
+
+        return timed
+
+
+_inside, _adding = threading.local(), threading.Lock()
+
+
+def shares(photos: Path, model: Path) -> list[str]:
+    """Return the lines of a table: what the time of the cores goes into."""
+    from mobilenetv2.images import decode, photo
+    from mobilenetv2.runtime import predictor
+    from mobilenetv2.runtime.engines.engine import Engine
+
+    decoding, resizing = Part("read and decode"), Part("resize and crop")
+    scaling, computing = Part("normalise"), Part("engine")
+    photo.read_photo_noted = decoding.of(decode.read_photo_noted)
+    photo.preprocess = resizing.of(photo.preprocess)
+    predictor.engine_input = scaling.of(predictor.engine_input)
+    Engine.run = computing.of(Engine.run)  # type: ignore[method-assign]
+    answers = mn.predict(photos, model)
+    next(answers)  # without the start
+    parts = decoding, resizing, scaling, computing
+    for part in parts:
+        part.seconds = 0.0
+    count, began, used = answers.count, time.perf_counter(), time.process_time()
+    for _ in answers:
+        pass
+    wall, used = time.perf_counter() - began, time.process_time() - used
+    whole, count = wall * workers(), answers.count - count
+    rest = used - sum(part.seconds for part in parts)
+    rows = [(part.name, part.seconds) for part in parts]
+    rows += [("the rest: Python, queues, rows", rest), ("idle", max(0.0, whole - used))]
+    return [
+        "| part | ms a photo of one core | share of the cores' time |",
+        "|---|---|---|",
+        *(f"| {name} | {1e3 * took / count:.2f} | {100 * took / whole:.1f}% |"
+          for name, took in rows),
+    ]  # fmt: skip
 
 
 def network(folder: Path) -> Path:
@@ -151,6 +224,8 @@ def main() -> None:
     parser.add_argument("--peer", type=Path)
     parser.add_argument("--before", type=Path)
     parser.add_argument("--phones", type=int, default=0)
+    parser.add_argument("--png", type=int, default=0)
+    parser.add_argument("--shares", action="store_true")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -161,6 +236,12 @@ def main() -> None:
         if options.phones:
             (folder / "phones").mkdir()
             photos = phones(photos, options.phones, folder / "phones")
+        if options.png:
+            (folder / "png").mkdir()
+            photos = pngs(photos, options.png, folder / "png")
+        if options.shares:
+            print("\n".join(shares(photos, options.model)))
+            return
         found = commands(options, photos, folder)
         for number in range(options.runs + 1):  # the first fills the caches, and is not counted
             for one in found:
@@ -172,7 +253,11 @@ def main() -> None:
         lines = table(found, count)
     print("\n".join(lines))
     if options.output:
-        kind = "12-megapixel photos" if options.phones else "photos"
+        kind = "photos"
+        if options.phones:
+            kind = "12-megapixel photos"
+        elif options.png:
+            kind = "PNG files"
         head = f"{count:,} {kind}, {machine('numpy', 'pillow', 'onnxruntime')}."
         write_atomically(options.output, "\n".join([head, "", *lines, ""]))
 

@@ -1,11 +1,13 @@
-"""From the command to the first answer: one photo, the whole process, against eager PyTorch.
+"""From the command to the first answer: one photo, the whole process, against bare scripts.
 
     python benchmarks/cold_start.py --model imagenet --photo photos/cat_1080p.jpg \\
-        --core CORE --peer PEER --runs 20 --output benchmarks/cold-start.md
+        --core CORE --before BEFORE --peer PEER --runs 20 --output benchmarks/cold-start.md
 
-CORE is a virtual environment with this project's core install (``pip install .``) and nothing else,
+CORE is a virtual environment with this project's core install (``pip install .``) and nothing else;
+a bare script of ONNX Runtime runs there, too. BEFORE is one with another version's core install,
 PEER one with PyTorch, NumPy and Pillow; with torchvision in it, its own model and transforms are
-timed, too. The commands run in turns; file caches are warm after a first run that is not counted.
+timed, too. The commands run in turns; file caches, and the cache of graphs, are warm after a first
+run that is not counted.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from mobilenetv2.model import store
 from mobilenetv2.progress import say
 
 SCRIPT = Path(__file__).with_name("cold_start_torch.py")
+BARE = Path(__file__).with_name("cold_start_onnx.py")
 PEER = ("torch", "numpy", "pillow")
 SHOWN = ("mobilenetv2", "numpy", "pillow", "onnxruntime", "torch", "torchvision")
 
@@ -86,14 +89,33 @@ def commands(options: argparse.Namespace, folder: Path) -> list[Command]:
          "--dialect", "torchvision", "--ignore-numerics"],
         check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    photo = options.photo
-    ours = [str(options.core / "bin" / "mobilenetv2"), "predict", photo, "--model", str(model)]
+    photo, graph = options.photo, folder / "network.onnx"
+    subprocess.run(
+        [sys.executable, "-m", "mobilenetv2", "export", str(model), str(graph)],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+
+    def ours(environment: Path) -> list[str]:
+        return [
+            str(environment / "bin" / "mobilenetv2"), "predict", str(photo), "--model", str(model)
+        ]  # fmt: skip
+
+    bare = [str(options.core / "bin" / "python"), str(BARE), str(photo), str(graph),
+            str(folder / "facts.json")]  # fmt: skip
+    found = [
+        Command("bare ONNX Runtime, a script", bare, options.core,
+                ("numpy", "pillow", "onnxruntime")),
+        Command("`mobilenetv2 predict`, core install", ours(options.core), options.core,
+                ("mobilenetv2",)),
+    ]  # fmt: skip
+    if options.before:
+        name = "`mobilenetv2 predict` of the version before"
+        found.append(Command(name, ours(options.before), options.before, ("mobilenetv2",)))
+    if not options.peer:
+        return found
     python = str(options.peer / "bin" / "python")
     theirs = [python, str(SCRIPT), photo, str(weights), str(folder / "facts.json")]
-    found = [
-        Command("`mobilenetv2 predict`, core install", ours, options.core, ("mobilenetv2",)),
-        Command("eager PyTorch, plain modules", theirs, options.peer, PEER),
-    ]
+    found.append(Command("eager PyTorch, plain modules", theirs, options.peer, PEER))
     if not subprocess.run([python, "-c", "import torchvision"], capture_output=True).returncode:
         name = "eager PyTorch, torchvision's model and transforms"
         found.append(
@@ -168,7 +190,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--photo", type=resolve, required=True)
     parser.add_argument("--core", type=Path, required=True)
-    parser.add_argument("--peer", type=Path, required=True)
+    parser.add_argument("--before", type=Path)
+    parser.add_argument("--peer", type=Path)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
@@ -191,7 +214,8 @@ def main() -> None:
         "| whole environment |",
         "|---|---|---|---|---|---|---|---|",
         *(row(command, timed[0]) for command in timed), "",
-        f"Core install: {versions(options.core)}. PyTorch: {versions(options.peer)}.", "",
+        f"Core install: {versions(options.core)}."
+        + (f" PyTorch: {versions(options.peer)}." if options.peer else ""), "",
         "What they answered:", "",
         *(f"- {command.name}: {' '.join(command.answer.split())}" for command in timed), "",
     ]  # fmt: skip

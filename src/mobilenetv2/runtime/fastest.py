@@ -99,7 +99,7 @@ class Asked:
     place: Path
     """Model folder or exported file."""
     allowed: Allowed
-    """'exact' or 'auto'."""
+    """Answers that a candidate may give: 'exact' or 'auto'."""
     output: Output = "logits"
     """Output of the predictor."""
     given: Given = NOTHING

@@ -188,7 +188,7 @@ def test_what_is_counted_after_a_change_is_what_is_there(tmp_path: Path) -> None
 
 
 def test_a_folder_and_two_opposite_options_are_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(MobileNetV2Error, match="a folder; name a file"):
+    with pytest.raises(MobileNetV2Error, match="a folder; give the name of a file"):
         file(tmp_path)
     with pytest.raises(MobileNetV2Error, match=r"resume.*overwrite.*one of them"):
         file(tmp_path / "a.csv", resume=True, overwrite=True)

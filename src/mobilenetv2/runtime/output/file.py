@@ -69,7 +69,7 @@ class AnswerFile:
         self._torn = False
         """True while rows are written, and after an error or Ctrl-C in the middle of it."""
         if path.is_dir():
-            raise MobileNetV2Error(f"{path}: a folder; name a file, such as {path / 'answers.csv'}")
+            raise MobileNetV2Error(f"{path}: is a folder; give the name of a file")
         if resume and overwrite:
             raise MobileNetV2Error(
                 f"{path}: {argument('resume', True)} goes on and {argument('overwrite', True)} "
