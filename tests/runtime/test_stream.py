@@ -8,16 +8,18 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import mobilenetv2 as mn
-from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.images.photo import Photo
-from mobilenetv2.runtime import fastest
+from mobilenetv2.errors import ArtifactError, MobileNetV2Error
+from mobilenetv2.images.photo import Photo, network_picture_noted
+from mobilenetv2.runtime import fastest, stream
 from mobilenetv2.runtime.fastest import candidates
 from mobilenetv2.runtime.output.file import JOURNAL, UNFINISHED
 
@@ -67,6 +69,28 @@ def test_only_what_is_left_is_predicted_after_a_stop(
         next(half)
         half.close()
         next(mn.predict(many, model, output=broken, resume=True, flips=True))
+
+
+def test_a_single_photo_is_read_once_while_the_engine_starts(
+    photos: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo, read = next(photos.rglob("*.png")), []
+    real = network_picture_noted
+
+    def noted(*given: Any) -> Any:
+        read.append(threading.current_thread())
+        return real(*given)
+
+    expected = next(mn.predict([photo, photo], model)).to_dict()
+    monkeypatch.setattr(stream, "network_picture_noted", noted)
+    for given in (photo, [photo], photo.read_bytes()):
+        (found,) = mn.predict(given, model)
+        assert found.to_dict()["predictions"] == expected["predictions"]
+    assert len(read) == 3
+    (bad,) = mn.predict(b"no picture", model)
+    assert bad.error is not None
+    with pytest.raises(ArtifactError, match="unknown"):
+        mn.predict(photo, model, runtime="nothing")
 
 
 def test_unordered_answers_are_the_same_ones(many: Path, model: Path) -> None:

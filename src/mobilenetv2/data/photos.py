@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from os import PathLike, fspath
 from pathlib import Path
 from types import MappingProxyType
@@ -98,6 +99,14 @@ class Found:
             DataError: a list cannot be read.
         """
         return self._photos(quiet=False)
+
+    @property
+    def alone(self) -> Photo | None:
+        """The photo, if a program has named or given just one."""
+        if self.slow:
+            return None
+        given = [*islice(self._given, 2)]
+        return given[0] if len(given) == 1 and not is_several(given[0]) else None
 
     @property
     def once(self) -> bool:

@@ -73,6 +73,7 @@ def load_model(
     flips: bool = False,
     fast_decode: bool = False,
     given: Given = NOTHING,
+    ready: Callable[[Preprocessing], None] | None = None,
 ) -> LoadedModel:
     """Load a model folder, an exported file, a published model by its name, or a network.
 
@@ -90,6 +91,7 @@ def load_model(
         fast_decode: True to decode JPEG files no larger than needed, whatever the model says.
         given: options of the user about a foreign LiteRT or ONNX file, whose assumptions are told
             on stderr.
+        ready: function that is called with the preprocessing before an engine is started.
 
     Raises:
         WeightsError, ArtifactError, SpecError: the model cannot be downloaded, read or run.
@@ -117,12 +119,19 @@ def load_model(
                 tell(config)
             if outputs == "logits":
                 require_answers(config, str(place))
+            config = _decoding_fast(config) if fast_decode else config
+            if ready is not None:
+                ready(config.preprocessing)
             predict = LastingPredictor(partial(start, callers, outputs, precision), callers)
-    if fast_decode:
-        reduced = dataclasses.replace(config.preprocessing, decode="reduced")
-        config = dataclasses.replace(config, preprocessing=reduced)
+    config = _decoding_fast(config) if fast_decode else config
     answer = with_flips(predict) if flips else predict
     return LoadedModel(place, found.name, config, answer, used)
+
+
+def _decoding_fast(config: AnyConfig) -> AnyConfig:
+    """Return a config by which JPEG files are decoded no larger than needed."""
+    reduced = dataclasses.replace(config.preprocessing, decode="reduced")
+    return dataclasses.replace(config, preprocessing=reduced)
 
 
 def load_for_many(

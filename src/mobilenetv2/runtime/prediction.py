@@ -18,7 +18,7 @@ from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.lasting import callers_of
 from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
-from mobilenetv2.runtime.stream import Answers, Sinks, stream
+from mobilenetv2.runtime.stream import Answers, FirstPhoto, Sinks, stream
 from mobilenetv2.spec.records import Preprocessing, Resize
 from mobilenetv2.spec.standard import EMBEDDED
 from mobilenetv2.text import counted
@@ -168,10 +168,11 @@ def predict(
 
         before = runtime_before(Path(output))
     outputs: Literal["features", "logits"] = "features" if features else "logits"
+    first = FirstPhoto(found.alone)
     loaded = load_for_many(
         model, outputs, runtime=runtime, device=device, threads=threads, precision=precision,
         sample=partial(_sample_of, found), before=before, flips=flips, fast_decode=fast_decode,
-        given=given_options(labels, preprocessing, resize),
+        given=given_options(labels, preprocessing, resize), ready=first.begin,
     )  # fmt: skip
     if verbose:
         say(f"{loaded.name}: {loaded.runtime}, {counted(callers_of(loaded.predict), 'thread')}")
@@ -196,9 +197,10 @@ def predict(
         folders = PhotoFolders(Path(copy_to), loaded.config.labels.names, threshold, links)
     sinks = Sinks(wanted, folders, top)
     if features:
-        made = stream(loaded, found, Features, batch, ordered, sinks, progress, threads)
+        made = stream(loaded, found, Features, batch, ordered, sinks, progress, threads, first)
         return Answers(made, sinks)
-    answers = stream(loaded, found, _answer_of(loaded), batch, ordered, sinks, progress, threads)
+    make = _answer_of(loaded)
+    answers = stream(loaded, found, make, batch, ordered, sinks, progress, threads, first)
     return Answers(answers, sinks)
 
 

@@ -1,6 +1,7 @@
 """Stream of results for any number of photos, which may also go into a file and into folders."""
 
 from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,13 @@ from numpy.typing import NDArray
 from mobilenetv2.data.batches import AHEAD
 from mobilenetv2.data.photos import Found
 from mobilenetv2.errors import ImageError, MobileNetV2Error, OutputError
-from mobilenetv2.images.notes import Tally
+from mobilenetv2.images.notes import Note, Tally
 from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.runtime.loading import LoadedModel
+from mobilenetv2.spec.records import Preprocessing
 from mobilenetv2.text import counted
 
 if TYPE_CHECKING:  # what writes and sorts is imported where it is asked for
@@ -99,6 +101,40 @@ class _Todo:
     """Identity of the photo, where answers go into a file."""
 
 
+class FirstPhoto:
+    """Reader of photos that reads the only photo of a call while the engine starts.
+
+    Args:
+        photo: the photo; None for several ones, each of which is read in its turn.
+    """
+
+    def __init__(self, photo: Photo | None) -> None:
+        self._photo = photo
+        self._read: Future[tuple[NDArray, tuple[Note, ...]]] | None = None
+        self._record: Preprocessing | None = None
+
+    def begin(self, record: Preprocessing) -> None:
+        """Begin to read the photo in a thread."""
+        if self._photo is not None:
+            self._record, self._read = record, Future()
+            Thread(target=self._look, args=(self._photo, record, self._read), daemon=True).start()
+
+    @staticmethod
+    def _look(
+        photo: Photo, record: Preprocessing, found: "Future[tuple[NDArray, tuple[Note, ...]]]"
+    ) -> None:
+        try:
+            found.set_result(network_picture_noted(photo, record))
+        except BaseException as error:  # it is raised where the photo is used
+            found.set_exception(error)
+
+    def __call__(self, photo: Photo, record: Preprocessing) -> tuple[NDArray, tuple[Note, ...]]:
+        """Return a photo as :func:`network_picture_noted` does."""
+        if self._read is not None and record == self._record:  # there is no other photo
+            return self._read.result()
+        return network_picture_noted(photo, record)
+
+
 def stream(
     loaded: LoadedModel,
     photos: Found,
@@ -108,6 +144,9 @@ def stream(
     sinks: Sinks = Sinks(),
     progress: bool = False,
     threads: int | None = None,
+    read: Callable[[Photo, Preprocessing], tuple[NDArray, tuple[Note, ...]]] = (
+        network_picture_noted
+    ),
 ) -> Generator[Made | Unreadable, None, None]:
     """Yield a result for each photo, made of the outputs of a loaded model.
 
@@ -122,12 +161,13 @@ def stream(
         sinks: where results go, too.
         progress: True to show how far the work is.
         threads: number of threads that read photos, where one computes. Default: one for each core.
+        read: function that reads a photo for the network, called in threads.
     """
     record, noted = loaded.config.preprocessing, Tally()
 
     def load(todo: _Todo) -> tuple[str, NDArray]:
         name = str(path_of(todo.photo) or MEMORY)
-        picture, notes = network_picture_noted(todo.photo, record)
+        picture, notes = read(todo.photo, record)
         for note in notes:
             noted.add(name, note)
         return name, picture
