@@ -88,8 +88,8 @@ class InUse(MobileNetV2Error):
 class Stopped(KeyboardInterrupt):
     """Ctrl-C (or SIGTERM) stopped work that can be resumed; what was done is saved.
 
-    It is a training run, which stops after a step, a study or a file of answers. The error is a
-    ``KeyboardInterrupt``, so that a loop which skips errors does not skip it.
+    The work is a training run, a study or a file of answers. The error is a ``KeyboardInterrupt``,
+    so that a loop which skips errors does not skip it.
 
     Args:
         folder: the folder of the run or the study, or the file, which ``resume`` takes.

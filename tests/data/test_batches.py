@@ -115,8 +115,11 @@ def test_results_keep_the_order_of_the_jobs_when_early_ones_are_slow() -> None:
 def test_no_more_jobs_than_the_bound_are_in_flight(threads: int, ahead: int) -> None:
     jobs = Counted(range(40))
 
+    gate = threading.Event()  # no job ends before as many as possible are taken
+    threading.Timer(0.3, gate.set).start()
+
     def work(job: int) -> int:
-        time.sleep(0.01)
+        gate.wait(10)
         return job
 
     flights = [jobs.taken - done for done, _ in enumerate(in_parallel(work, jobs, threads, ahead))]
@@ -270,6 +273,10 @@ def test_errors_of_jobs_that_come_with_pauses_are_raised_and_an_early_end_waits_
     assert next(results) == 1
     with pytest.raises(OSError, match="the list is gone"):
         next(results)
+    slow = in_parallel(after_a_while, jobs(), 2, ordered=False, awaited=True)
+    assert next(slow) == 1
+    with pytest.raises(OSError, match="the list is gone"):
+        next(slow)
     endless: SimpleQueue[int] = SimpleQueue()
     endless.put(1)
     stopped = in_parallel(lambda job: job, iter(endless.get, None), 2, awaited=True)
@@ -278,6 +285,11 @@ def test_errors_of_jobs_that_come_with_pauses_are_raised_and_an_early_end_waits_
     stopped.close()
     with pytest.raises(ValueError, match="bad job"):
         list(in_parallel(refuse, iter([1, 2]), 2, awaited=True))
+
+
+def after_a_while(job: int) -> int:
+    time.sleep(0.05)
+    return job
 
 
 def refuse(job: int) -> int:

@@ -138,3 +138,29 @@ def test_a_folder_in_a_list_is_read_as_one_by_itself(
         (photos / "empty" / name).touch()
     with pytest.raises(DataError, match="a model folder, not photos"):
         list(collect(f"@{photos}/list.txt"))
+
+
+class Chunks(io.RawIOBase):
+    """Stream of pieces, of which None says that nothing is there yet."""
+
+    def __init__(self, *pieces: bytes | None) -> None:
+        self.pieces, self.read_ones = [*pieces], 0
+
+    def read(self, size: int = -1) -> bytes | None:
+        self.read_ones += 1
+        return self.pieces.pop(0) if self.pieces else b""
+
+
+def test_a_stream_that_does_not_wait_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Chunks(None, b"a.j", None, b"pg\nb.jpg")
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(raw=stream)))
+    assert [*listed_photos("@-")] == [Path("a.jpg"), Path("b.jpg")]
+
+
+def test_an_endless_list_in_utf_16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lists, "MOST_BYTES", 1000)
+    stream = Chunks("a".encode("utf-16"), *[b"a\0" * 100] * 500)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=SimpleNamespace(raw=stream)))
+    with pytest.raises(DataError, match="more bytes than the limit"):
+        [*listed_photos("@-")]
+    assert stream.read_ones < 10

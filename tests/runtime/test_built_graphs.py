@@ -182,6 +182,28 @@ def test_a_model_that_changes_while_it_is_read_is_read_again(
     assert load_artifact(place).graph == load_artifact(tmp_path / "old").graph != found.graph
 
 
+def test_a_model_that_is_replaced_between_its_two_files_is_read_again(tmp_path: Path) -> None:
+    file, reads = tmp_path / "config.json", list[int]()
+    file.write_text("old")
+
+    def read() -> str:
+        reads.append(1)
+        if len(reads) == 1:
+            file.write_text("another one")
+            raise WeightsError("its tensors do not fit")
+        return file.read_text()
+
+    assert unchanged([file], read) == "another one"
+
+    def broken() -> str:
+        reads.append(1)
+        raise WeightsError("its tensors do not fit")
+
+    with pytest.raises(WeightsError, match="do not fit"):
+        unchanged([file], broken)
+    assert len(reads) == 3
+
+
 def test_a_model_that_changes_all_the_time_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "config.json"
 

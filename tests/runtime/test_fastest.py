@@ -1,12 +1,14 @@
 """The fastest way to run a model on this machine."""
 
 import dataclasses
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from foreign_networks import Foreign
 from numpy.typing import NDArray
 
 import mobilenetv2 as mn
@@ -16,6 +18,7 @@ from mobilenetv2.model import store
 from mobilenetv2.runtime import fastest
 from mobilenetv2.runtime.fastest import (
     Asked,
+    Before,
     Candidate,
     Trial,
     candidates,
@@ -68,7 +71,7 @@ def test_installed_runtimes_of_float32_are_tried_and_remembered(model: Path) -> 
     assert all(one.rounding and one.same == 1 and one.difference < 1e-4 for one in trials)
     again = choose(asked(model), record_of(model), sample)
     assert again == (chosen, trials) and sample.asked == 1
-    taken = choose(asked(model), record_of(model), sample, before=found[-1].name)
+    taken = choose(asked(model), record_of(model), sample, before=Before(found[-1].name))
     assert taken == (found[-1], ()) and sample.asked == 1
 
 
@@ -140,22 +143,47 @@ def test_features_are_compared_as_such_and_files_without_them_are_left_out(
     monkeypatch.setattr(fastest, "candidates", lambda place, allowed: able)
     chosen, trials = choose(asked(model, "auto", output="features"), record_of(model), Sample())
     assert chosen == able[0] and trials[0].rate > 0 and "features" in trials[1].error
+    other = Trial(able[1], 200.0, 1.0, 0.02, rounding=False, photos=64, output="features")
+    assert "features differ by up to 2.0%" in sentence(able[1], (trials[0], other))
+
+
+def test_an_exported_file_is_compared_with_its_default_runtime(model: Path) -> None:
+    one, two = (Candidate(name, "as exported", str(model)) for name in ("a", "b"))
+    trials = Trial(one, 100.0), Trial(two, 200.0, 0.9, 0.2, rounding=False, photos=64)
+    assert "same top-1 class as with a" in sentence(two, trials)
+
+
+def test_the_int8_file_that_began_is_known_by_its_contents(tmp_path: Path) -> None:
+    one, two = tmp_path / "1.onnx", tmp_path / "2.onnx"
+    one.write_bytes(b"1")
+    two.write_bytes(b"2")
+    before = Before("onnxruntime int8", hashlib.sha256(b"2").hexdigest())
+    able = [Candidate("onnxruntime", "int8", str(path)) for path in (one, two)]
+    assert [before.is_of(candidate) for candidate in able] == [False, True]
+
+
+def test_without_an_installed_runtime_an_exported_file_says_what_is_missing(
+    model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"")
+    monkeypatch.setattr(fastest, "_installed", lambda names: [])
+    assert [one.runtime for one in candidates(path, "auto")] == ["litert"]
 
 
 def test_a_file_of_another_program_is_tried_with_what_the_user_says(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fastest, "WORTHWHILE", 10)
-    pytest.importorskip("onnx", reason="needs onnx, of an extra")
-    from foreign_networks import Foreign
-
     foreign = Foreign(size=(32, 32), classes=3).write(tmp_path / "m.onnx")
     said = given_options(None, "imagenet", "cover")
     record = Preprocessing(size=(32, 32))
-    chosen, trials = choose(asked(foreign, given=said), record, Sample())
-    assert chosen.path == str(foreign) and all(not one.error for one in trials)
-    found = mn.predict(photos, foreign, runtime="auto", labels=["a", "b", "c"], resize="cover")
-    assert {one.label for one in found if one.label is not None} <= {"a", "b", "c"}
+    able = candidates(foreign, "exact")
+    how = asked(foreign, given=said)
+    trials = fastest.try_all(able, Sample()(record), how)
+    assert [one.error for one in trials] == [""] * len(able) and trials[0].rate > 0
+    found = [*mn.predict(photos, foreign, runtime="auto", labels=["a", "b", "c"], resize="cover")]
+    assert {one.label for one in found} <= {"a", "b", "c"} and len(found) > 10
 
 
 @pytest.mark.parametrize("damage", ["[", "[{}]", '{"a": 1}', '[{"candidate": {"runtime": 1}}]'])

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from foreign_networks import Foreign
 
 import mobilenetv2 as mn
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
@@ -87,6 +88,7 @@ def test_a_single_photo_is_read_once_while_the_engine_starts(
         (found,) = mn.predict(given, model)
         assert found.to_dict()["predictions"] == expected["predictions"]
     assert len(read) == 3
+    assert not [thread for thread in read if thread.name.startswith("photos")]
     (bad,) = mn.predict(b"no picture", model)
     assert bad.error is not None
     with pytest.raises(ArtifactError, match="unknown"):
@@ -149,16 +151,18 @@ def test_what_was_sorted_into_the_folder_of_the_photos_is_not_predicted_again(
     assert "where this run puts photos: 1" in capsys.readouterr().err
     with pytest.raises(MobileNetV2Error, match="choose another"):
         mn.predict(many / "sorted", model, copy_to=many / "sorted")
-    with pytest.raises(MobileNetV2Error, match="choose another"):
-        mn.predict(next((many / "sorted").iterdir()), model, copy_to=many / "sorted")
+    inside = next((many / "sorted").iterdir())
+    count = len(list(inside.iterdir()))
+    assert len(list(mn.predict(inside, model, copy_to=many / "sorted", threshold=0.0))) == count
+    assert len(list(inside.iterdir())) == count
+    shutil.rmtree(many / "sorted")
+    there = mn.predict(many, model, copy_to=many.parent, threshold=0.0)
+    assert len(list(there)) == 120
 
 
 def test_a_run_is_resumed_with_the_same_labels_only(
     many: Path, model: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("onnx", reason="needs onnx, of an extra")
-    from foreign_networks import Foreign
-
     foreign, path = Foreign(classes=3).write(tmp_path / "m.onnx"), tmp_path / "a.csv"
     one, other = ([f"{name}{index}" for index in range(3)] for name in ("a", "b"))
     stopped = mn.predict(many, foreign, labels=one, output=path)
@@ -267,23 +271,27 @@ def test_killed_at_any_moment_and_resumed_the_file_is_that_of_an_unbroken_run(
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(
     many: Path, model: Path, tmp_path: Path
 ) -> None:
-    for number in range(10):
-        shutil.copytree(many, tmp_path / "more" / str(number), symlinks=True)
-    path, many = tmp_path / "a.csv", tmp_path / "more"
-    command = [sys.executable, "-m", "mobilenetv2", "predict", str(many), "--model", str(model),
+    path, whole = tmp_path / "a.csv", tmp_path / "whole.csv"
+    names = "".join(f"{name}\n" for name in sorted(many.iterdir()))
+    first, rest = names[: len(names) // 2], names[len(names) // 2 :]
+    command = [sys.executable, "-m", "mobilenetv2", "predict", "@-", "--model", str(model),
                "--output", str(path)]  # fmt: skip
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write(first)  # the others never come
+        process.stdin.flush()
         unfinished = path.with_name(path.name + UNFINISHED)
         deadline = time.monotonic() + 60
         while not (unfinished.exists() and unfinished.stat().st_size > 200):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        assert process.stderr is not None
         said = process.stderr.read()
     assert process.returncode == 130 and "--resume" in said and "Traceback" not in said
     assert unfinished.exists() and not path.exists()
-    assert subprocess.run([*command, "--resume"], capture_output=True).returncode == 1
-    whole = tmp_path / "whole.csv"
+    resumed = subprocess.run(
+        [*command, "--resume"], input=first + rest, capture_output=True, text=True
+    )
+    assert resumed.returncode == 1
     list(mn.predict(many, model, output=whole))
     assert path.read_bytes() == whole.read_bytes()

@@ -8,7 +8,8 @@ nothing has to be copied between processes.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
+from contextvars import copy_context
+from queue import Empty, SimpleQueue
 from threading import Semaphore, Thread
 from typing import TypeVar
 
@@ -25,6 +26,8 @@ Batches = Iterator[tuple[NDArray, NDArray]]
 
 AHEAD = 64
 """Jobs in flight for each worker: enough to bridge a slow photo, with bounded memory."""
+PATIENCE = 0.5
+"""Seconds between two looks for a result while jobs come with pauses."""
 BATCHES_AHEAD = 4
 """Jobs in flight for each worker if a job is a whole batch."""
 
@@ -129,6 +132,7 @@ def _while_jobs_come(
     """Yield results as :func:`in_parallel` does, while a thread waits for the next job."""
     found: SimpleQueue[Future[Result] | None] = SimpleQueue()
     room, given, ended = Semaphore(ahead * threads), 0, False
+    failed: list[Exception] = []
 
     def work(job: Job) -> Result:
         with SHARED.work():
@@ -147,27 +151,29 @@ def _while_jobs_come(
                     found.put(future)
                 else:
                     future.add_done_callback(found.put)
-        except Exception as error:  # of the jobs; it is raised behind the results before it
-            failed: Future[Result] = Future()
-            failed.set_exception(error)
-            given += 1
-            found.put(failed)
+        except Exception as error:  # of the jobs; it is raised after all results
+            failed.append(error)
         finally:
             found.put(None)
 
     with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
         # It may wait for ever, such as for standard input, and does not keep the process alive.
-        Thread(target=feed, daemon=True, name="jobs").start()
+        Thread(target=copy_context().run, args=(feed,), daemon=True, name="jobs").start()
         taken, all_given = 0, False
         try:
             while not (all_given and taken == given):
-                future = found.get()
+                try:
+                    future = found.get(timeout=PATIENCE)
+                except Empty:  # Windows takes Ctrl-C only between two looks
+                    continue
                 if future is None:
                     all_given = True
                     continue
                 taken += 1
                 room.release()
                 yield future.result()
+            if failed:
+                raise failed[0]
         finally:
             ended = True
             room.release()

@@ -8,6 +8,7 @@ only in the current one. A path that leads nowhere stays, so that it has an answ
 import codecs
 import os
 import sys
+import time
 from collections.abc import Generator, Iterator
 from io import BufferedIOBase
 from os import PathLike
@@ -79,8 +80,7 @@ def _names(stream: BinaryIO, place: str) -> Iterator[str]:
     read, found = 0, False
     for part in _parts(stream, place):
         read += len(part) + 1
-        if read > MOST_BYTES:
-            raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
+        _require_size(read, place)
         if not part.strip():
             continue
         if b"\0" in part:
@@ -96,7 +96,7 @@ def _parts(stream: BinaryIO, place: str) -> Iterator[bytes]:
     start = _next(stream)
     if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes it
         try:
-            text = (start + b"".join(iter(lambda: _next(stream), b""))).decode("utf-16")
+            text = _rest(stream, start, place).decode("utf-16")
         except UnicodeDecodeError:
             raise DataError(f"{place}: neither UTF-8 nor UTF-16; save the list as UTF-8") from None
         yield from (line.encode() for line in text.splitlines())
@@ -116,6 +116,26 @@ def _parts(stream: BinaryIO, place: str) -> Iterator[bytes]:
     yield rest.rstrip(b"\r")
 
 
+def _rest(stream: BinaryIO, start: bytes, place: str) -> bytes:
+    """Return all bytes of a list; raise DataError if they are too many."""
+    parts, read = [start], len(start)
+    while part := _next(stream):
+        parts.append(part)
+        read += len(part)
+        _require_size(read, place)
+    return b"".join(parts)
+
+
+def _require_size(count: int, place: str) -> None:
+    if count > MOST_BYTES:
+        raise DataError(f"{place}: the list has more bytes than the limit of {MOST_BYTES:,}")
+
+
 def _next(stream: BinaryIO) -> bytes:
     """Return the bytes that are there, at least one; none at the end."""
-    return stream.read1(FIRST) if isinstance(stream, BufferedIOBase) else stream.read(FIRST)
+    read = stream.read1 if isinstance(stream, BufferedIOBase) else stream.read
+    found: bytes | None = read(FIRST)
+    while found is None:  # nothing is there yet, and the stream does not wait
+        time.sleep(0.05)
+        found = read(FIRST)
+    return found

@@ -187,12 +187,12 @@ def _inside(folder: Path, ignore: Ignore, ordered: bool, quiet: bool) -> Iterato
 
 
 def _require_folder(folder: Path, ignore: Ignore) -> None:
-    """Raise DataError for the folder of a model or of a run, or that around all on a disk.
+    """Raise DataError for a folder that holds no photos for a prediction.
 
-    A folder in which no photos are looked for is one, too.
+    It is that of a model or of a run, that around all on a disk, or that into which photos go.
     """
     whole = folder.resolve()
-    if ignore.is_without(folder):
+    if whole == ignore.without:
         raise DataError(
             f"{escaped(folder)}: the photos lie in the folder into which they would go; choose "
             "another one"

@@ -60,6 +60,7 @@ class PassedOver:
         for reason, names in other.names.items():
             for name in names:
                 self.add(reason, folder + name)
+            self._counts[reason] += other.count(reason) - len(names)
 
     def count(self, *reasons: str) -> int:
         """Return the number of names with one of the reasons."""
@@ -87,14 +88,15 @@ class Ignore:
 
     Args:
         patterns: one pattern, or several.
-        without: folder that is passed over, too, by whatever name it is reached.
+        without: folder that is passed over, too, by whatever name it is reached from outside.
 
     Raises:
         DataError: a pattern is empty.
     """
 
     def __init__(self, patterns: str | Iterable[str] = (), without: Path | None = None) -> None:
-        self._without = None if without is None else Path(os.path.realpath(without))
+        self.without = None if without is None else Path(os.path.realpath(without))
+        """The real path of the folder that is passed over."""
         self.patterns = tuple(pattern.strip("/") for pattern in several(patterns))
         if not all(self.patterns):
             raise DataError(f"{argument('ignore')}: a pattern is empty; give one such as 'raw*'")
@@ -115,9 +117,9 @@ class Ignore:
 
     def is_without(self, folder: Path) -> bool:
         """Return True for the folder that is passed over, and for those in it."""
-        return self._without is not None and Path(os.path.realpath(folder)).is_relative_to(
-            self._without
-        )
+        if self.without is None:
+            return False
+        return Path(os.path.realpath(folder)).is_relative_to(self.without)
 
     def unused(self) -> list[str]:
         """Return the patterns that have matched nothing."""

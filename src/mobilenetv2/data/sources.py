@@ -191,6 +191,8 @@ class Walk:
         self.passed = PassedOver(most=1 if lenient else None)
         self.elsewhere, self.unlisted = (0, ""), set[str]()
         self._inside = os.path.realpath(root)
+        # Who names a folder in the one that is passed over means it.
+        self._within = ignore.is_without(root)
         self._seen: set[tuple[int, int]] = set()
         self._links: deque[str] = deque()
 
@@ -241,7 +243,7 @@ class Walk:
         """
         try:
             status = (self.root / folder).stat()
-            if self.ignore.is_without(self.root / folder):
+            if not self._within and self.ignore.is_without(self.root / folder):
                 self.passed.add(passed_over.SORTED, escaped(folder))
                 return
             if folder and self._is_again(status):

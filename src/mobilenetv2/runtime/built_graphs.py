@@ -3,10 +3,10 @@
 An engine runs a model folder's network as a graph with folded BatchNorm. Building and checking it
 takes longer than a prediction, so that the bytes of a graph are kept, under the digest of
 everything that they were made of: a model that was changed in one byte has another digest, and so
-has a graph that other source code of this package builds or checks. The
-digest of files is kept, too, with their size, number and times, so that unchanged files are not
-read again. Of an exported file that was checked, the config is kept under the digest of its bytes.
-A cache that cannot be read or written is none.
+has a graph that other source code of this package builds or checks. The digest of files is kept,
+too, with their size, number and times, so that unchanged files are not read again. Of an exported
+file that was checked, the config is kept under the digest of its bytes. A cache that cannot be read
+or written is none.
 """
 
 import json
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mobilenetv2 import __version__
-from mobilenetv2.errors import SpecError, WeightsError
+from mobilenetv2.errors import MobileNetV2Error, SpecError, WeightsError
 from mobilenetv2.files import open_file, read_start, write_atomically
 from mobilenetv2.hub.cache import cache_folder, keeps
 from mobilenetv2.runtime.engines.engine import LARGEST_CONFIG, Artifact, read_bounded
@@ -33,8 +33,8 @@ LARGEST = 256 * 1024**2
 """Largest graph that is kept, in bytes."""
 TRIES = 5
 """Largest number of times that files are read anew because they have changed meanwhile."""
-ROOMS = ("checkpoints/graphs", "graph", "model", "runtime", "spec")
-"""Folders of the source code that builds and checks graphs."""
+ROOMS = ("checkpoints", "graph", "model", "runtime", "spec")
+"""Packages of the source code that builds and checks graphs."""
 Read = TypeVar("Read")
 _CHECK = 4
 """Bytes of the checksum before a graph, which tells a file that a disk has damaged."""
@@ -76,7 +76,12 @@ def unchanged(files: Sequence[Path], read: Callable[[], Read]) -> Read:
     """
     for _ in range(TRIES):
         before = [_state(file) for file in files]
-        found = read()
+        try:
+            found = read()
+        except MobileNetV2Error:
+            if [_state(file) for file in files] == before:
+                raise
+            continue
         if [_state(file) for file in files] == before:
             return found
     raise WeightsError(f"{files[0].parent}: it is being written; try again when it is complete")
@@ -136,14 +141,17 @@ def _digest(options: str, contents: Sequence[bytes]) -> str:
 @cache
 def _code() -> str:
     """Return a digest of the state of the source code: names, sizes and times of its files."""
-    made, package = sha256(), Path(__file__).parents[1]
-    for room in ROOMS:
-        for folder, _, names in os.walk(package / room):
-            for name in sorted(names):
-                if name.endswith(".py"):
-                    status = Path(folder, name).stat()
-                    made.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-    return made.hexdigest()
+    package, found = Path(__file__).parents[1], list[str]()
+    left = [str(package / room) for room in ROOMS]
+    while left:
+        with suppress(OSError), os.scandir(left.pop()) as inside:
+            for entry in inside:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    found.append(f"{entry.path} {status.st_size} {status.st_mtime_ns}")
+                elif entry.name != "__pycache__" and entry.is_dir():
+                    left.append(entry.path)
+    return sha256("\n".join(sorted(found)).encode()).hexdigest()
 
 
 def _noted(note: Path, now: list[list[int]]) -> str:

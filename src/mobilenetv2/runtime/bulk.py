@@ -62,7 +62,7 @@ def compute(
         batch: number of photos that are computed together. Default: what is fast on a CPU.
         ahead: photos in flight for each thread; 1 for photos that come slowly.
         ordered: False to yield each photo as soon as it is there.
-        awaited: True for photos whose names come with pauses, which hold back no outputs.
+        awaited: True for photos whose names come with pauses; outputs do not wait for later names.
         threads: number of threads that read photos for a predictor of one caller. Default: one for
             each core.
     """

@@ -89,7 +89,24 @@ class Trial:
     """True if the outputs differ by float32's rounding only."""
     photos: int = 0
     """Number of photos that were compared."""
+    output: Output = "logits"
+    """Output that was compared."""
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Candidate that has answered some of the photos."""
+
+    name: str
+    file: str | None = None
+    """SHA-256 of its int8 file, if it has one."""
+
+    def is_of(self, candidate: Candidate) -> bool:
+        """Return True for this candidate."""
+        if candidate.name != self.name:
+            return False
+        return self.file is None or sha256_of_file(Path(candidate.path)) == self.file
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +149,7 @@ def sample_of(
 
 
 def choose(
-    asked: Asked, record: Preprocessing, sample: Sample | None, before: str | None = None,
+    asked: Asked, record: Preprocessing, sample: Sample | None, before: Before | None = None,
     anew: bool = False, keep: bool = True,
 ) -> tuple[Candidate, tuple[Trial, ...]]:  # fmt: skip
     """Return the fastest candidate that is allowed, and all trials; the first one without photos.
@@ -141,13 +158,13 @@ def choose(
         asked: the model, and how it is used.
         record: preprocessing of the model.
         sample: function that returns photos for a trial; it is called if none is remembered.
-        before: name of the candidate that is taken without a trial, if it is there.
+        before: candidate that is taken without a trial, if it is there.
         anew: True to try again what is remembered.
         keep: False to remember nothing.
     """
     able = candidates(asked.place, asked.allowed)
-    for candidate in able:
-        if candidate.name == before:
+    for candidate in able if before is not None else ():
+        if before is not None and before.is_of(candidate):
             return candidate, ()
     if len(able) == 1:
         return able[0], ()
@@ -181,9 +198,12 @@ def sentence(chosen: Candidate, trials: Sequence[Trial]) -> str:
         return f"{chosen.name}{faster}"
     if not own.photos:
         return f"{chosen.name}{faster}; no runtime here computes the model in float32 to compare it"
+    if own.output == "features":
+        return f"{chosen.name}{faster}; features differ by up to {percent(own.difference)}"
+    other = f"with {first.candidate.name}" if chosen.precision == AS_EXPORTED else "in float32"
     return (
         f"{chosen.name}{faster}; {percent(own.same)} of {own.photos} photos have the same top-1 "
-        f"class as in float32, and probabilities differ by up to {own.difference:.2g}"
+        f"class as {other}, and probabilities differ by up to {own.difference:.2g}"
     )
 
 
@@ -195,7 +215,8 @@ def candidates(place: Path, allowed: Allowed) -> list[Candidate]:
         allowed: 'exact' or 'auto'.
     """
     if is_exported(place):
-        engines = _installed(engines_of(BY_ENDING[place.suffix.lower()].name))
+        known = engines_of(BY_ENDING[place.suffix.lower()].name)
+        engines = _installed(known) or known[:1]  # its error says what to install
         return [Candidate(name, AS_EXPORTED, str(place)) for name in engines]
     able = _installed([name for name, runtime in RUNTIMES.items() if runtime.builds])
     found = [Candidate(name, FLOAT32, str(place)) for name in able]
@@ -283,11 +304,11 @@ def _compared(
     reference: NDArray | None, kind: Output,
 ) -> Trial:  # fmt: skip
     if reference is None:
-        return Trial(candidate, rate, rounding=False)
+        return Trial(candidate, rate, rounding=False, output=kind)
     largest = max(float(np.abs(reference).max()), 1e-9)
     apart = float(np.abs(outputs - reference).max()) / largest
     if kind == "features":
-        return Trial(candidate, rate, 1.0, apart, apart <= EXACT, len(outputs))
+        return Trial(candidate, rate, 1.0, apart, apart <= EXACT, len(outputs), kind)
     found, expected = (probabilities(values, config.outputs) for values in (outputs, reference))
     same = float((found.argmax(-1) == expected.argmax(-1)).mean())
     difference = float(np.abs(found - expected).max())

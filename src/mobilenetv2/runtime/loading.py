@@ -37,7 +37,7 @@ from mobilenetv2.spec.mapping import suggestion, to_mapping
 from mobilenetv2.spec.records import Preprocessing
 
 if TYPE_CHECKING:
-    from mobilenetv2.runtime.fastest import Allowed
+    from mobilenetv2.runtime.fastest import Allowed, Before
 
 TORCH, AUTO = "torch", "auto"
 RUNTIMES = (*ENGINES, TORCH)
@@ -137,7 +137,7 @@ def _decoding_fast(config: AnyConfig) -> AnyConfig:
 def load_for_many(
     model: AnyModel, outputs: Output = "logits", *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, precision: "Allowed" = "exact",
-    sample: Callable[[Preprocessing], NDArray] | None = None, before: str | None = None,
+    sample: Callable[[Preprocessing], NDArray] | None = None, before: "Before | None" = None,
     **options: Any,
 ) -> LoadedModel:  # fmt: skip
     """Load a model as :func:`load_model` does, to compute many photos.
@@ -154,7 +154,7 @@ def load_for_many(
         precision: 'exact' for float32; 'auto' allows any precision, and the runtime 'auto'.
         sample: function that returns some photos for a trial, given a preprocessing: uint8
             (photos, height, width, channels), perhaps none.
-        before: runtime that has answered some of the photos; 'auto' takes it if it is still there.
+        before: what has answered some of the photos; 'auto' takes it if it is still there.
         options: further arguments of :func:`load_model`.
 
     Raises:

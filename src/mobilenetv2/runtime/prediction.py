@@ -164,9 +164,11 @@ def predict(
     found = collect(photos, ignore, ordered, None if copy_to is None else Path(copy_to))
     before = None
     if output is not None and resume:
-        from mobilenetv2.runtime.output.file import runtime_before
+        from mobilenetv2.runtime.fastest import Before
+        from mobilenetv2.runtime.output.file import settings_before
 
-        before = runtime_before(Path(output))
+        if settings := settings_before(Path(output)):
+            before = Before(str(settings.get("runtime")), settings.get("int8 file"))
     outputs: Literal["features", "logits"] = "features" if features else "logits"
     first = FirstPhoto(found.alone)
     loaded = load_for_many(

@@ -190,6 +190,8 @@ def stream(
             if sinks.file is not None and sinks.file.closed:
                 return
 
+    if sinks.file is not None:
+        sinks.file.at_once = photos.slow or photos.awaited
     with sinks.file or nullcontext(), closing(results()) as found:
         if progress and not photos.slow:
             before = sinks.file.count if sinks.file is not None else 0
@@ -199,8 +201,9 @@ def stream(
             yield from found
     for sentence in noted.sentences():
         say(f"note: {sentence}")
-    if sinks.folders is not None and (missed := sinks.folders.missed):
-        say(f"note: {counted(len(missed), 'photo')} in no folder (first: {missed[0]})")
+    if sinks.folders is not None and sinks.folders.missed:
+        first = sinks.folders.first_missed
+        say(f"note: {counted(sinks.folders.missed, 'photo')} in no folder (first: {first})")
 
 
 def _left(photos: Iterable[Photo], file: "AnswerFile | None") -> Iterator[_Todo]:

@@ -48,16 +48,32 @@ def least_for_training(recipe: Recipe, record: Preprocessing) -> Least | None:
     It is None for whole photos: random parts of any size are cut out of those.
     """
     whole = least_size(record)
-    if whole is None or recipe.trained == "head" or recipe.augmentation.crop != "resized":
+    if whole is None or recipe.trained == "head":
         return whole
-    if not recipe.data.shrink:
-        return None
-    return partial(_larger, whole, partial(shrunk, _held_side(recipe, max(record.size))))
+    sizes = [view_size(recipe, record, epoch) for epoch in range(max(1, recipe.epochs))]
+    how, largest = recipe.augmentation, max(sizes)
+    if how.crop == "resized" and recipe.data.shrink:
+        return partial(_larger, whole, partial(shrunk, _held_side(recipe, record)))
+    least = least_view(how, record, largest)
+    return None if least is None else partial(_larger, whole, least)
 
 
-def _held_side(recipe: Recipe, side: int) -> int:
-    """Return the shorter side of the photos that are held, for views of a longer side."""
-    return round(recipe.data.shrink * side)
+def view_size(recipe: Recipe, record: Preprocessing, epoch: int) -> Size:
+    """Return (height, width) of the views of an epoch, in pixels."""
+    data = recipe.data
+    share = data.train_scale * phase(epoch, recipe.epochs, data.phases)
+    height, width = record.size
+    # Multiples of 8, except the full size: odd feature maps cost time without a gain.
+    sides = (side if share == 1 else 8 * round(side * share / 8) for side in (height, width))
+    least = min(SMALLEST, min(record.size) // 2)
+    height, width = (max(least, side) for side in sides)
+    return height, width
+
+
+def _held_side(recipe: Recipe, record: Preprocessing) -> int:
+    """Return the shorter side of the photos that are held."""
+    sizes = [view_size(recipe, record, epoch) for epoch in range(max(1, recipe.epochs))]
+    return round(recipe.data.shrink * max(max(size) for size in sizes))
 
 
 def _larger(one: Least, other: Least, size: tuple[int, int]) -> tuple[int, int]:
@@ -81,8 +97,7 @@ class PhotoViews:
 
     def __post_init__(self) -> None:
         if self.recipe.augmentation.crop == "resized" and self.recipe.data.shrink:
-            sizes = [self.size(epoch) for epoch in range(max(1, self.recipe.epochs))]
-            side = _held_side(self.recipe, max(max(size) for size in sizes))
+            side = _held_side(self.recipe, self.record)
             reduced = self.record.decode == "reduced"
             self._resized_cache = ResizedCache(self.split, side, reduced)
 
@@ -91,14 +106,7 @@ class PhotoViews:
 
     def size(self, epoch: int) -> Size:
         """Return (height, width) of the views of an epoch, in pixels."""
-        data = self.recipe.data
-        share = data.train_scale * phase(epoch, self.recipe.epochs, data.phases)
-        height, width = self.record.size
-        # Multiples of 8, except the full size: odd feature maps cost time without a gain.
-        sides = (side if share == 1 else 8 * round(side * share / 8) for side in (height, width))
-        least = min(SMALLEST, min(self.record.size) // 2)
-        height, width = (max(least, side) for side in sides)
-        return height, width
+        return view_size(self.recipe, self.record, epoch)
 
     def view(self, index: int, epoch: int) -> NDArray:
         """Return one view of a photo: uint8 (height, width, channels)."""

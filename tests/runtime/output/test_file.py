@@ -1,8 +1,11 @@
 """File of answers that grows, takes its place, and can be resumed."""
 
 import io
+import json
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import pytest
 
 from mobilenetv2.errors import InUse, MobileNetV2Error, Stopped
-from mobilenetv2.runtime.output.file import JOURNAL, UNFINISHED, AnswerFile
+from mobilenetv2.runtime.output.file import JOURNAL, UNFINISHED, AnswerFile, settings_before
 from mobilenetv2.runtime.output.journal import Identity
 from mobilenetv2.runtime.output.rows import Kind, Rows
 
@@ -173,6 +176,70 @@ def test_rows_that_an_error_has_cut_short_are_not_there_twice(
     assert names == [f"{number}.jpg" for number in range(5)]
 
 
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from mobilenetv2.errors import Stopped
+from mobilenetv2.runtime.output.file import AnswerFile
+from mobilenetv2.runtime.output.journal import Identity
+from mobilenetv2.runtime.output.rows import Rows
+
+class Interrupted:
+    def __init__(self, real):
+        self.real = real
+    def write(self, data):
+        self.real.write(data)
+    def flush(self):
+        self.real.flush()
+        signal.raise_signal(signal.SIGINT)
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+try:
+    with AnswerFile(Path(sys.argv[1]), Rows("csv"), {"model": ["abc"]}) as made:
+        for number in range(3):
+            made.add({"image": f"{number}.jpg", "error": "none"}, Identity(number, 1))
+        made._file = Interrupted(made._file)
+except Stopped as error:
+    print(error)
+"""
+
+
+def test_rows_that_ctrl_c_has_met_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    words = [sys.executable, "-c", INTERRUPTED, str(path)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert "the answers of 3 photos are in" in done.stdout, done.stderr
+    with file(path, resume=True) as made:
+        assert [made.is_done(Identity(number, 1)) for number in range(4)] == [True] * 3 + [False]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
+@pytest.mark.parametrize("limit", ["header", "journal"])
+def test_a_full_disk_is_named_and_leaves_nothing_that_is_in_the_way(
+    limit: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    most = 5 if limit == "header" else len(json.dumps(SETTINGS)) + 3
+    code = f"""
+import resource, signal
+from pathlib import Path
+from mobilenetv2.runtime.output.file import AnswerFile
+from mobilenetv2.runtime.output.journal import Identity
+from mobilenetv2.runtime.output.rows import Rows
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({most}, {most}))
+try:
+    with AnswerFile(Path({str(path)!r}), Rows("jsonl"), {SETTINGS!r}) as made:
+        made.add({{"image": "1"}}, Identity(1, 1))
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == "" and str(path) in done.stdout
+    write(path, range(2))
+
+
 def test_what_is_counted_after_a_change_is_what_is_there(tmp_path: Path) -> None:
     path, failed = tmp_path / "a.jsonl", {"image": "1.jpg", "error": "no picture"}
     with pytest.raises(Stopped), file(path, "jsonl") as made:
@@ -190,6 +257,9 @@ def test_what_is_counted_after_a_change_is_what_is_there(tmp_path: Path) -> None
 def test_a_folder_and_two_opposite_options_are_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(MobileNetV2Error, match="a folder; give the name of a file"):
         file(tmp_path)
+    with pytest.raises(MobileNetV2Error, match="a folder; give the name of a file"):
+        file(Path())
+    assert settings_before(Path()) is None
     with pytest.raises(MobileNetV2Error, match=r"resume.*overwrite.*one of them"):
         file(tmp_path / "a.csv", resume=True, overwrite=True)
 
@@ -262,8 +332,7 @@ def test_a_pipe_whose_reader_has_left_ends_the_stream(tmp_path: Path) -> None:
     reader.start()
     with file(path) as made:
         reader.join()
-        for number in range(20_000):  # more than a pipe holds
-            made.add(answer(number), Identity(number, 1))
+        made.add(answer(0), Identity(0, 1))
         made._write()
         assert made.closed
         made.add(answer(1), Identity(1, 1))

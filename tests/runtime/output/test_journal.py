@@ -100,7 +100,9 @@ def test_photos_in_memory_are_known_by_their_place_and_contents() -> None:
     first, second = identity(b"1"), identity(b"1", 1)
     assert first.name != second.name and first.state == second.state
     assert identity(b"2").state != first.state
-    assert identity(picture) == identity(Image.fromarray(picture)) != identity(picture + 1)
+    assert identity(picture) == identity(picture.copy()) != identity(picture + 1)
+    grey = Image.fromarray(picture[:, :, 0])
+    assert identity(grey) != identity(grey.convert("P")) and identity(grey) == identity(grey.copy())
     assert identity(picture[:2].reshape(2, 4, 3)).state != identity(picture[:, :2]).state
 
 

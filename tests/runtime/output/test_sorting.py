@@ -94,13 +94,31 @@ def test_photos_in_memory_become_files(tmp_path: Path) -> None:
     file = io.BytesIO()
     Image.fromarray(picture).save(file, "WEBP", lossless=True)
     folders = PhotoFolders(tmp_path / "out", LABELS.names, links=True)
-    for photo in (picture, Image.fromarray(picture + 1).convert("CMYK"), file.getvalue()):
-        folders.add(Answer(np.array([0.9, 0.1, 0.0]), LABELS), photo)
+    for _ in range(2):  # as a resumed run does
+        for photo in (picture, Image.fromarray(picture + 1).convert("CMYK"), file.getvalue()):
+            folders.add(Answer(np.array([0.9, 0.1, 0.0]), LABELS), photo)
     found = sorted((tmp_path / "out" / "hat").iterdir())
-    assert [one.name for one in found] == ["photo-2.png", "photo.png", "photo.webp"]
+    assert sorted(one.suffix for one in found) == [".png", ".png", ".webp"]
     for one in found:
         with Image.open(one) as image:
             assert np.abs(np.asarray(image.convert("RGB")).astype(int) - 200).max() <= 2
+
+
+def test_a_picture_in_memory_is_saved_as_it_was_predicted(tmp_path: Path) -> None:
+    turned = Image.new("RGB", (16, 8))
+    turned.getexif()[0x0112] = 6
+    deep = Image.fromarray(np.linspace(0, 65535, 64, dtype=np.uint16).reshape(8, 8))
+    folders = PhotoFolders(tmp_path / "out", LABELS.names)
+    for photo in (turned, deep):
+        folders.add(Answer(np.array([0.9, 0.1, 0.0]), LABELS), photo)
+    found = {}
+    for path in (tmp_path / "out" / "hat").iterdir():
+        with Image.open(path) as image:
+            found[image.size] = np.asarray(image)
+    assert found.keys() == {(8, 16), (8, 8)}
+    assert len(np.unique(found[8, 8])) == 64
+    folders.add(Answer(np.array([0.9, 0.1, 0.0]), LABELS), np.zeros((3, 3, 7), np.uint8))
+    assert folders.missed == 1
 
 
 def test_a_photo_that_is_gone_stops_nothing(sources: list[Path], tmp_path: Path) -> None:
@@ -108,8 +126,8 @@ def test_a_photo_that_is_gone_stops_nothing(sources: list[Path], tmp_path: Path)
     sources[0].unlink()
     for source in sources[:2]:
         folders.add(answer(source, 0.9, 0.1, 0.0), source)
-    assert folders.counts["hat"] == 1 and len(folders.missed) == 1
-    assert str(sources[0]) in folders.missed[0]
+    assert folders.counts["hat"] == 1 and folders.missed == 1
+    assert str(sources[0]) in folders.first_missed
 
 
 def test_a_threshold_is_a_probability(tmp_path: Path) -> None:

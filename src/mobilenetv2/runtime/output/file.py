@@ -8,8 +8,8 @@ is no regular file, such as a pipe or /dev/stdout, is written into at once, and 
 import os
 import shutil
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from pathlib import Path
 from types import TracebackType
@@ -52,8 +52,17 @@ class AnswerFile:
         self, path: Path, rows: Rows, settings: Mapping[str, Any], resume: bool = False,
         overwrite: bool = False,
     ) -> None:  # fmt: skip
+        if path.is_dir():
+            raise MobileNetV2Error(f"{path}: is a folder; give the name of a file")
+        if resume and overwrite:
+            raise MobileNetV2Error(
+                f"{path}: {argument('resume', True)} goes on and {argument('overwrite', True)} "
+                "starts anew; give one of them"
+            )
         self.path, self.rows = path, rows
         self._count = self._failed = 0
+        self.at_once = False
+        """True to write each answer at once, where the next photo may come much later."""
         self.closed = False
         """True if the reader of a pipe has ended, so that nobody takes further answers."""
         self._settings, self._resume, self._overwrite = settings, resume, overwrite
@@ -68,13 +77,6 @@ class AnswerFile:
         self._waiting = list[tuple[Identity, bytes, bool]]()
         self._torn = False
         """True while rows are written, and after an error or Ctrl-C in the middle of it."""
-        if path.is_dir():
-            raise MobileNetV2Error(f"{path}: is a folder; give the name of a file")
-        if resume and overwrite:
-            raise MobileNetV2Error(
-                f"{path}: {argument('resume', True)} goes on and {argument('overwrite', True)} "
-                "starts anew; give one of them"
-            )
         if self._direct and resume:
             raise MobileNetV2Error(
                 f"{path}: no regular file, so that nothing of it can be resumed; choose a file, or "
@@ -96,7 +98,7 @@ class AnswerFile:
         return self._failed + (self._journal.failed if self._journal is not None else 0)
 
     def __enter__(self) -> Self:
-        with self._stack:
+        with self._naming(), self._stack:
             self._context.run(self._open)
             self._stack = self._stack.pop_all()
         return self
@@ -112,7 +114,7 @@ class AnswerFile:
             going_on = self._resume and self._beside.exists() and self._unfinished.exists()
             journal = Journal(self._beside, self._settings, going_on)
             self._journal = journal
-            self._stack.callback(journal.close)
+            self._stack.callback(self._close_journal)
             self._file = self._unfinished.open("r+b" if going_on else "wb")
             self._stack.callback(self._close)
             start = self.rows.start()
@@ -152,19 +154,16 @@ class AnswerFile:
         bad = "error" in row
         self._count, self._failed = self._count + 1, self._failed + bad
         self._waiting.append((photo, self.rows.text(row), bad))
-        if time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
+        if self.at_once or time.monotonic() - self._written > SECONDS_BETWEEN_WRITES:
             self._write()
 
     def _write(self) -> None:
         if self._torn:  # what is behind the last entry is cut off when the run goes on
             return
         self._torn = True
-        try:
-            # Ctrl-C comes after the entries of the rows. It may end the wait for a pipe's reader.
-            with nullcontext() if self._direct else without_interrupts():
-                self._write_rows()
-        except OSError as error:  # of a full disk, which names no file
-            raise OSError(error.errno, error.strerror, str(self.path)) from None
+        # Ctrl-C comes after the entries of the rows. It may end the wait for a pipe's reader.
+        with self._naming(), nullcontext() if self._direct else without_interrupts():
+            self._write_rows()
         self._torn = False
 
     def _write_rows(self) -> None:
@@ -195,27 +194,50 @@ class AnswerFile:
         self._context.run(self._leave, error)
 
     def _leave(self, error: BaseException | None) -> None:
-        with self._stack:
+        stopped = isinstance(error, KeyboardInterrupt) and not isinstance(error, Stopped)
+        try:
+            with self._naming(), self._stack:
+                try:
+                    self._write()
+                    if error is None and not self._direct:
+                        self._finish()
+                finally:
+                    self._remove_if_empty()
+        except KeyboardInterrupt:
+            stopped = True
+        if stopped and self._journal is not None:
+            count = self._journal.written
+            done = f"the answers of {counted(count, 'photo')} are in {self._unfinished}"
+            raise Stopped(
+                self.path,
+                f"{done if count else 'no answer was there yet'}; to go on, give the same options",
+            ) from None
+        if stopped and error is None:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def _naming(self) -> Iterator[None]:
+        """Name the file in the errors of a full disk, which name none."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is not None or error.errno is None:
+                raise
+            raise OSError(error.errno, error.strerror, str(self.path)) from None
+
+    def _close_journal(self) -> None:
+        if self._journal is not None:
             try:
-                self._write()
-                if error is None and not self._direct:
-                    self._finish()
-            finally:
-                self._remove_if_empty()
-            stopped = isinstance(error, KeyboardInterrupt) and not isinstance(error, Stopped)
-            if stopped and not self._direct:
-                done = f"the answers of {counted(self.count, 'photo')} are in {self._unfinished}"
-                raise Stopped(
-                    self.path,
-                    f"{done if self.count else 'no answer was there yet'}; to go on, give the same "
-                    "options",
-                ) from None
+                self._journal.close()
+            except OSError:
+                if not self._torn:  # else it is the same error again
+                    raise
 
     def _remove_if_empty(self) -> None:
         """Remove the unfinished file of a run that has ended early without an answer."""
         if self._journal is not None and not self._journal.entries:
             self._close()
-            self._journal.close()
+            self._close_journal()
             for left in (self._beside, self._unfinished):
                 left.unlink(missing_ok=True)
 
@@ -245,11 +267,14 @@ class AnswerFile:
             left.unlink(missing_ok=True)
 
 
-def runtime_before(path: Path) -> str | None:
-    """Return the runtime of the run that was stopped at a file; None if none was."""
+def settings_before(path: Path) -> Mapping[str, Any] | None:
+    """Return the settings of the run that was stopped at a file; None if none was."""
+    if path.is_dir():
+        return None
     target, _ = target_of_links(path)
     with suppress(OSError):
-        return str(settings_in(target.with_name(target.name + JOURNAL)).get("runtime"))
+        if target.with_name(target.name + UNFINISHED).exists():
+            return settings_in(target.with_name(target.name + JOURNAL))
     return None
 
 

@@ -17,10 +17,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mobilenetv2.documents import parse_table
 from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.files import open_file
+from mobilenetv2.images.decode import LIMITS
 from mobilenetv2.images.photo import PackedPhoto, Photo, path_of
 
 ENTRY = np.dtype([("name", "<u8"), ("state", "<u8"), ("end", "<u8"), ("failed", "u1")])
@@ -65,7 +67,7 @@ def identity(photo: Photo, number: int = 0) -> Identity:
     """
     path = path_of(photo)
     if path is None:
-        return Identity(_digest(f"\0{number}".encode()), _digest(_contents(photo)))
+        return Identity(_digest(f"\0{number}".encode()), _contents(photo))
     try:
         status = (photo.place if isinstance(photo, PackedPhoto) else path).stat()
         state = f"{status.st_size} {status.st_mtime_ns}"
@@ -74,14 +76,19 @@ def identity(photo: Photo, number: int = 0) -> Identity:
     return Identity(_digest(os.fsencode(path)), _digest(state.encode()))
 
 
-def _contents(photo: Photo) -> bytes:
-    """Return the bytes of a photo in memory; those of one that cannot be read are its type."""
+def _contents(photo: Photo) -> int:
+    """Return the digest of a photo in memory; that of one that cannot be read is of its type."""
     if isinstance(photo, bytes):
-        return photo
+        return _digest(photo)
+    if isinstance(photo, Image.Image) and photo.width * photo.height > LIMITS.pixels:
+        return _digest(repr(photo.size).encode())  # it will be refused
     with suppress(OSError, ValueError, SyntaxError):  # what Pillow raises for damaged files
-        pixels = np.asarray(photo)
-        return repr((pixels.dtype, pixels.shape)).encode() + pixels.tobytes()
-    return repr(type(photo)).encode()
+        pixels = np.ascontiguousarray(photo)
+        kind = (photo.mode, photo.getpalette()) if isinstance(photo, Image.Image) else None
+        made = blake2b(repr((kind, pixels.dtype, pixels.shape)).encode(), digest_size=8)
+        made.update(pixels.data)
+        return int.from_bytes(made.digest(), "little")
+    return _digest(repr(type(photo)).encode())
 
 
 def _digest(data: bytes) -> int:
@@ -156,8 +163,13 @@ class Journal:
 
     @property
     def entries(self) -> int:
-        """Number of entries, those of this run and of photos that have changed among them."""
+        """Number of all entries; those of photos that have changed are counted, too."""
         return len(self._found) + self._added
+
+    @property
+    def written(self) -> int:
+        """Number of photos that have an entry and have not changed."""
+        return len(self) + self._added
 
     def __len__(self) -> int:
         """Return the number of photos that earlier runs have done, and that have not changed."""

@@ -7,15 +7,15 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from uuid import uuid4
 
-import numpy as np
 from PIL import Image
 
 from mobilenetv2.errors import ImageError, MobileNetV2Error, argument
 from mobilenetv2.files import TEMPORARY, open_file, read_file
-from mobilenetv2.images.photo import PackedPhoto, Photo, path_of
+from mobilenetv2.images.photo import PackedPhoto, Photo, open_photo, path_of
 from mobilenetv2.runtime.answers import Answer
 from mobilenetv2.text import escaped, visible
 
@@ -23,6 +23,10 @@ REVIEW = "review"
 """Folder of the photos of which the model is not sure."""
 THRESHOLD = 0.5
 """Smallest probability of a photo that is not for review."""
+_ENDINGS = {
+    "jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2", "tiff": ".tif", "heif": ".heic",
+}  # fmt: skip
+"""End of a file's name by Pillow's name of its format, where that is another one."""
 LONGEST = 200
 """Largest number of bytes of a name."""
 _UNSAFE = re.compile(r'[<>:"/\\|?*\0-\x1f\x7f]')
@@ -60,8 +64,8 @@ class PhotoFolders:
         self._names = folder_names(labels)
         self.counts = dict.fromkeys((*self._names, REVIEW), 0)
         """Number of photos in each folder that this run has sorted."""
-        self.missed = list[str]()
-        """Sentence for each photo that could not be read again, and so is in no folder."""
+        self.missed, self.first_missed = 0, ""
+        """Number of photos that could not be read again, and so are in no folder; the first one."""
 
     def add(self, answer: Answer, photo: Photo) -> None:
         """Sort one photo by its answer.
@@ -73,7 +77,9 @@ class PhotoFolders:
             found = _Source(photo)
         except (OSError, ImageError) as error:  # it has changed since it was predicted
             reason = error.strerror if isinstance(error, OSError) else error
-            self.missed.append(f"{escaped(path_of(photo) or 'a photo in memory')}: {reason}")
+            self.missed += 1
+            name = escaped(path_of(photo) or "a photo in memory")
+            self.first_missed = self.first_missed or f"{name}: {reason}"
             return
         for name in self._folders_of(answer):
             self.counts[name] += 1
@@ -139,23 +145,25 @@ class _Source:
             open_file(path).close()
             self.name, self.path = path.name, path
         else:
-            self.data, ending = _as_file(photo)
-            self.name = f"photo{ending}"
+            self.data, self.name = _as_file(photo)
 
 
 def _as_file(photo: Photo) -> tuple[bytes, str]:
-    """Return what a photo in memory is as a file, and the end of the file's name."""
+    """Return a photo in memory as a file, and the file's name, which says what is in it.
+
+    Raises:
+        ImageError: it is no photo.
+    """
     if isinstance(photo, bytes):
+        data, ending = photo, ".jpg"
         with suppress(OSError), Image.open(io.BytesIO(photo)) as opened:
             kind = (opened.format or "jpeg").lower()
-            return photo, {"jpeg": ".jpg", "mpo": ".jpg"}.get(kind, f".{kind}")
-        return photo, ".jpg"
-    image = photo if isinstance(photo, Image.Image) else Image.fromarray(np.asarray(photo))
-    file = io.BytesIO()
-    (image if image.mode in ("1", "L", "P", "RGB", "RGBA") else image.convert("RGB")).save(
-        file, "PNG"
-    )
-    return file.getvalue(), ".png"
+            ending = _ENDINGS.get(kind, f".{kind}")
+    else:
+        file = io.BytesIO()
+        open_photo(photo).save(file, "PNG")  # upright and in RGB, as it was predicted
+        data, ending = file.getvalue(), ".png"
+    return data, f"photo-{blake2b(data, digest_size=6).hexdigest()}{ending}"
 
 
 def folder_names(labels: Sequence[str]) -> list[str]:
