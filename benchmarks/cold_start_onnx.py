@@ -7,15 +7,17 @@ The graph is one that 'mobilenetv2 export' has made. Nothing of this project is 
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from PIL import Image
 
 
-def picture(path: str, facts: dict[str, object]) -> np.ndarray:
+def picture(path: str, facts: dict[str, Any]) -> np.ndarray:
     """Return the photo as the network takes it: float32 (1, 3, height, width)."""
-    (height, width), (top, left) = facts["resize"], facts["size"]  # type: ignore[misc]
+    (height, width), (top, left) = facts["resize"], facts["size"]
     image = Image.open(path).convert("RGB")
     if facts["cover"]:
         scale = max(width / image.width, height / image.height)
@@ -27,14 +29,13 @@ def picture(path: str, facts: dict[str, object]) -> np.ndarray:
     image = image.resize(size, Image.Resampling.BILINEAR)
     x, y = round((image.width - left) / 2), round((image.height - top) / 2)
     pixels = np.asarray(image.crop((x, y, x + left, y + top)), np.float32)
-    pixels = (pixels - np.float32(facts["mean"])) / np.float32(facts["std"])  # type: ignore[arg-type]
+    pixels = (pixels - np.float32(facts["mean"])) / np.float32(facts["std"])
     return pixels.transpose(2, 0, 1)[np.newaxis]
 
 
 def main() -> None:
     photo, graph, place = sys.argv[1:]
-    with open(place, encoding="utf-8") as file:  # pathlib takes time to import
-        facts = json.load(file)
+    facts = json.loads(Path(place).read_text("utf-8"))
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
     logits = session.run(["logits"], {given.name: picture(photo, facts)})[0][0].astype(np.float64)

@@ -28,7 +28,7 @@ SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What was seen of one run."""
+    """Duration, memory and rates of one run."""
 
     photos: int
     seconds: float

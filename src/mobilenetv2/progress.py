@@ -37,7 +37,7 @@ def say(sentence: str) -> None:
             print(said.encode("ascii", "backslashreplace").decode(), file=stream, flush=True)
 
 
-Total = int | Callable[[], int | None]
+Total = int | Known
 """Units of work in all, or a function that returns them, or None while they are unknown."""
 
 

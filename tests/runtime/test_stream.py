@@ -121,6 +121,10 @@ def test_photos_are_sorted_into_folders(many: Path, model: Path, tmp_path: Path)
     for name, count in answers.sorted.items():
         assert labels.count(name) == count
         assert len(list((out / name).iterdir())) == count
+    wrong: list[dict[str, Any]] = [{"links": True}, {"threshold": 0.8}]
+    for given in wrong:
+        with pytest.raises(MobileNetV2Error, match=rf"{next(iter(given))}.*give copy_to"):
+            mn.predict(many, model, **given)
     with pytest.raises(MobileNetV2Error, match="needs classes"):
         mn.predict(many, model, copy_to=out, features=True)
 

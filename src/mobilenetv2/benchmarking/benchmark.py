@@ -68,7 +68,7 @@ class Benchmark:
     many: tuple[Trial, ...] = ()
     """Trials on many photos at once, as ``predict`` with the runtime 'auto' makes them."""
     fastest: str = ""
-    """The way that 'auto' takes with any precision, and how its answers differ."""
+    """Runtime and precision that 'auto' takes, and how its answers differ; '' without trials."""
 
     def __repr__(self) -> str:
         failed = sum(bool(row.error) for row in self.rows)

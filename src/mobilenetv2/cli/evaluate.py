@@ -36,7 +36,8 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("--labels", "--preprocessing", "--resize")
     parser.add_shared("--ignore", "--zip-encoding")
     parser.add_fastest()
-    parser.add_shared("--threads", "--flips", "--device", "--fast-decode", "--json")
+    parser.add_threads()
+    parser.add_shared("--flips", "--device", "--fast-decode", "--json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -207,6 +207,14 @@ class Parser(argparse.ArgumentParser):
             "a word on how the answers differ (default: exact)",
         )  # fmt: skip
 
+    def add_threads(self) -> None:
+        """Add ``--threads`` of a verb that takes many photos."""
+        self.add_shared(
+            "--threads",
+            help="number of threads, each of which reads photos and computes (default: one for "
+            "each core)",
+        )
+
     def add_flag(self, name: str, help_: str) -> None:
         """Add an option without a value."""
         self.add_argument(name, action="store_true", help=help_)

@@ -36,7 +36,8 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("--labels", "--preprocessing", "--resize", "--ignore")
     parser.add_fastest()
     parser.add_flag("--verbose", "say which runtime answers")
-    parser.add_shared("--threads", "--flips", "--device", "--fast-decode")
+    parser.add_threads()
+    parser.add_shared("--flips", "--device", "--fast-decode")
     parser.add_argument("--batch", type=int, metavar="N", help="photos in a batch")
     parser.add_flag("--unordered", "give each answer as soon as it is there, in any order")
     out = parser.add_mutually_exclusive_group()
@@ -77,9 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
         threshold=arguments.threshold, links=arguments.links,
     )  # fmt: skip
     announce()
+    first = ""
     if file or (arguments.copy_to and not arguments.json):
-        for _ in answers:
-            pass
+        for one in answers:
+            first = first or str(one.error or "")
         if file:
             say(f"wrote {file}")
     else:
@@ -93,7 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
     for name, count in answers.sorted.items():
         say(f"{arguments.copy_to}/{name}: {count}")
     if answers.failed:
-        say(f"{answers.failed} of {answers.count} photos have no answer")
+        named = f" (first: {line(first)})" if first else ""
+        say(f"{answers.failed} of {answers.count} photos have no answer{named}")
     return PARTLY_FAILED if answers.failed else 0
 
 

@@ -106,14 +106,10 @@ def in_parallel(
     def is_ready() -> bool:
         return pending[0].done() if ordered else not done.empty()
 
-    def work(job: Job) -> Result:
-        with SHARED.work():
-            return function(job)
-
     with ThreadPoolExecutor(threads, thread_name_prefix="photos") as pool:
         try:
             for job in jobs:
-                future = pool.submit(work, job)
+                future = pool.submit(_work, function, job)
                 pending.append(future)
                 if not ordered:
                     future.add_done_callback(done.put)
@@ -126,6 +122,11 @@ def in_parallel(
                 future.cancel()
 
 
+def _work(function: Callable[[Job], Result], job: Job) -> Result:
+    with SHARED.work():
+        return function(job)
+
+
 def _while_jobs_come(
     function: Callable[[Job], Result], jobs: Iterable[Job], threads: int, ahead: int, ordered: bool
 ) -> Iterator[Result]:
@@ -134,10 +135,6 @@ def _while_jobs_come(
     room, given, ended = Semaphore(ahead * threads), 0, False
     failed: list[Exception] = []
 
-    def work(job: Job) -> Result:
-        with SHARED.work():
-            return function(job)
-
     def feed() -> None:
         nonlocal given
         try:
@@ -145,7 +142,7 @@ def _while_jobs_come(
                 room.acquire()
                 if ended:
                     return
-                future = pool.submit(work, job)
+                future = pool.submit(_work, function, job)
                 given += 1
                 if ordered:
                     found.put(future)

@@ -30,7 +30,7 @@ def collect(
     ignore: str | Iterable[str] = (),
     ordered: bool = True,
     without: Path | None = None,
-) -> "Found":
+) -> "CollectedPhotos":
     """Return photos to be taken one by one, those in folders at any depth, archives and lists.
 
     Args:
@@ -47,7 +47,7 @@ def collect(
     if isinstance(photos, str | PathLike | bytes | Image.Image | np.ndarray | PackedPhoto):
         given: Iterable[Photo] = [photos]
     elif isinstance(photos, Iterator):
-        return Found(photos, patterns, ordered)
+        return CollectedPhotos(photos, patterns, ordered)
     elif isinstance(photos, Iterable):
         given = [*photos]
     else:
@@ -58,7 +58,7 @@ def collect(
     named = [photo for photo in given if isinstance(photo, str | PathLike)]
     require_photos(named, patterns)
     archives = {name: open_archive(Path(name), patterns) for name in named if _is_archive(name)}
-    return Found(given, patterns, ordered, archives)
+    return CollectedPhotos(given, patterns, ordered, archives)
 
 
 def open_archive(path: Path, ignore: Ignore) -> Source:
@@ -68,7 +68,7 @@ def open_archive(path: Path, ignore: Ignore) -> Source:
     return archives.open_archive(path, ignore)
 
 
-class Found:
+class CollectedPhotos:
     """Photos that are found as they are taken, so that a million take no memory.
 
     Args:

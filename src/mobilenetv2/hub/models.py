@@ -57,8 +57,6 @@ def locate(model: str) -> Path:
 
 def _mistake(path: Path) -> str:
     """Return the reason why a path cannot be a MODEL; '' if it may be one."""
-    from mobilenetv2.checkpoints.unreadable import complaint
-
     made = BY_ENDING.get(path.suffix.lower())
     if not path.is_dir():
         open_file(path).close()  # no reader waits for a pipe
@@ -69,16 +67,24 @@ def _mistake(path: Path) -> str:
     if not path.is_dir():
         if made:
             return ""
-        if found := complaint(path):
+        if found := _complaint(path):
             return found
         name = path.name.partition(".")[0] or "NAME"
         return f"a file, not a model folder; first {importing(path, name)}, then give {name}"
+    if (path / store.CONFIG).is_file():
+        return ""
     if (path / "best" / store.CONFIG).is_file():
         return f"a run, not a model folder; did you mean {path / 'best'}?"
     exported = sorted(inside for inside in path.glob("*") if inside.suffix in EXPORTED)
-    if exported and not (path / store.CONFIG).is_file():
+    if exported:
         return f"holds exported files; did you mean {exported[0]}?"
-    return "" if (path / store.CONFIG).is_file() else complaint(path) or ""
+    return _complaint(path) or ""
+
+
+def _complaint(path: Path) -> str | None:
+    from mobilenetv2.checkpoints.unreadable import complaint  # what is right needs none
+
+    return complaint(path)
 
 
 def embedded_folder() -> Path:

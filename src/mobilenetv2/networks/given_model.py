@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 from mobilenetv2.errors import MobileNetV2Error
-from mobilenetv2.files import open_file, temporary_folder
-from mobilenetv2.formats import BY_ENDING
+from mobilenetv2.files import temporary_folder
+from mobilenetv2.hub.models import locate
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.records import ModelConfig
@@ -65,7 +65,7 @@ def located(model: AnyModel) -> Iterator[GivenModel]:
     given = path_or_name(model)
     if given is not None:
         name = os.fspath(given)
-        yield GivenModel(_place(name), name)
+        yield GivenModel(locate(name), name)
         return
     from mobilenetv2.networks import folders
     from mobilenetv2.networks.building import NotANetwork
@@ -84,20 +84,6 @@ def located(model: AnyModel) -> Iterator[GivenModel]:
                 "the run that train returns"
             ) from None
         yield GivenModel(place, type(model).__name__)
-
-
-def _place(name: str) -> Path:
-    """Return the folder or file of a model by its path or name, which may have to be fetched."""
-    path = Path(name)
-    made = BY_ENDING.get(path.suffix.lower())
-    if made is None and path.is_dir() and (path / store.CONFIG).is_file():
-        return path
-    if made is not None and not made.refusal and path.exists() and not path.is_dir():
-        open_file(path).close()  # no reader waits for a pipe
-        return path
-    from mobilenetv2.hub.models import locate  # takes long, with all names and the download
-
-    return locate(name)
 
 
 def path_or_name(model: object) -> str | PathLike[str] | None:

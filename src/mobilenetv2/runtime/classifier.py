@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, overload
 
 from mobilenetv2.data.passed_over import Ignore
-from mobilenetv2.data.photos import Found, collect, is_several
+from mobilenetv2.data.photos import CollectedPhotos, collect, is_several
 from mobilenetv2.images.photo import Photo
 from mobilenetv2.networks.given_model import AnyModel
 from mobilenetv2.runtime.answers import Answer as Answer
@@ -119,7 +119,7 @@ class Classifier:
         if isinstance(photos, list | tuple | Iterator) or is_several(photos):
             return list(answers(self._loaded, collect(photos)))
         # A name that is not there is the photo's own error.
-        (answer,) = answers(self._loaded, Found([photos], Ignore(())))
+        (answer,) = answers(self._loaded, CollectedPhotos([photos], Ignore(())))
         if isinstance(answer, Unreadable):
             raise answer.error
         return answer

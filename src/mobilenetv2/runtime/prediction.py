@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, overload
 
 from numpy.typing import NDArray
 
-from mobilenetv2.data.photos import Found, Photos, collect
+from mobilenetv2.data.photos import CollectedPhotos, Photos, collect
 from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.images.photo import Photo, network_picture_noted
 from mobilenetv2.model.outputs import probabilities
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from mobilenetv2.runtime.output.rows import Kind
 
 
+THRESHOLD = 0.5
+"""Smallest probability of a photo that is not for review, by default."""
+
+
 @overload
 def predict(
     photos: Photos, model: AnyModel = EMBEDDED, *, runtime: str | None = None,
@@ -37,7 +41,7 @@ def predict(
     output: str | PathLike[str] | None = None, output_kind: "Kind | None" = None,
     top: int | None = None, resume: bool = False,
     overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
-    threshold: float = 0.5, links: bool = False,
+    threshold: float = THRESHOLD, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
 ) -> Answers[Answer]: ...  # fmt: skip
@@ -52,7 +56,7 @@ def predict(
     output: str | PathLike[str] | None = None, output_kind: "Kind | None" = None,
     top: int | None = None, resume: bool = False,
     overwrite: bool = False, copy_to: str | PathLike[str] | None = None,
-    threshold: float = 0.5, links: bool = False,
+    threshold: float = THRESHOLD, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
 ) -> Answers[Features]: ...  # fmt: skip
@@ -79,7 +83,7 @@ def predict(
     resume: bool = False,
     overwrite: bool = False,
     copy_to: str | PathLike[str] | None = None,
-    threshold: float = 0.5,
+    threshold: float = THRESHOLD,
     links: bool = False,
     labels: GivenLabels | None = None,
     preprocessing: GivenPreprocessing | None = None,
@@ -191,6 +195,9 @@ def predict(
         name = "resume" if resume else "overwrite"
         raise MobileNetV2Error(f"{argument(name, True)} is for a file; give {argument('output')}")
     folders = None
+    if copy_to is None and (links or threshold != THRESHOLD):
+        given = argument("links", True) if links else argument("threshold", threshold)
+        raise MobileNetV2Error(f"{given} is for photos in folders; give {argument('copy_to')}")
     if copy_to is not None:
         if features:
             raise MobileNetV2Error(f"{argument('copy_to')} needs classes, not features")
@@ -206,7 +213,7 @@ def predict(
     return Answers(answers, sinks)
 
 
-def _sample_of(photos: Found, record: Preprocessing) -> NDArray:
+def _sample_of(photos: CollectedPhotos, record: Preprocessing) -> NDArray:
     """Return photos for a trial of runtimes; none of those that come once."""
     from mobilenetv2.runtime.fastest import sample_of
 
@@ -217,7 +224,7 @@ def _sample_of(photos: Found, record: Preprocessing) -> NDArray:
 
 
 def answers(
-    loaded: LoadedModel, photos: Found, batch: int | None = None
+    loaded: LoadedModel, photos: CollectedPhotos, batch: int | None = None
 ) -> Iterator[Answer | Unreadable]:
     """Return a stream of the answers of a loaded model."""
     return stream(loaded, photos, _answer_of(loaded), batch)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from numpy.typing import NDArray
 
 from mobilenetv2.data.batches import AHEAD
-from mobilenetv2.data.photos import Found
+from mobilenetv2.data.photos import CollectedPhotos
 from mobilenetv2.errors import ImageError, MobileNetV2Error, OutputError
 from mobilenetv2.images.notes import Note, Tally
 from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
@@ -20,7 +20,6 @@ from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.bulk import compute
 from mobilenetv2.runtime.loading import LoadedModel
 from mobilenetv2.spec.records import Preprocessing
-from mobilenetv2.text import counted
 
 if TYPE_CHECKING:  # what writes and sorts is imported where it is asked for
     from mobilenetv2.runtime.output.file import AnswerFile
@@ -137,7 +136,7 @@ class FirstPhoto:
 
 def stream(
     loaded: LoadedModel,
-    photos: Found,
+    photos: CollectedPhotos,
     make: Callable[[NDArray, Path | None], Made],
     batch: int | None = None,
     ordered: bool = True,
@@ -201,9 +200,9 @@ def stream(
             yield from found
     for sentence in noted.sentences():
         say(f"note: {sentence}")
-    if sinks.folders is not None and sinks.folders.missed:
-        first = sinks.folders.first_missed
-        say(f"note: {counted(sinks.folders.missed, 'photo')} in no folder (first: {first})")
+    if sinks.folders is not None:
+        for note in sinks.folders.notes():
+            say(note)
 
 
 def _left(photos: Iterable[Photo], file: "AnswerFile | None") -> Iterator[_Todo]:
@@ -231,7 +230,7 @@ class Counted:
         done: number of those that were done before.
     """
 
-    def __init__(self, photos: Found, done: int = 0) -> None:
+    def __init__(self, photos: CollectedPhotos, done: int = 0) -> None:
         self._photos, self._done = photos, done
         self._count: int | None = None
         self._closed = False

@@ -120,8 +120,11 @@ def test_a_stopped_run_is_not_thrown_away_by_accident(tmp_path: Path) -> None:
     assert not path.with_name(path.name + JOURNAL).exists()
 
 
-def test_resuming_nothing_starts(tmp_path: Path) -> None:
+def test_resuming_nothing_starts_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert write(tmp_path / "a.csv", range(2), resume=True).count == 2
+    assert "a.csv: no unfinished run to resume" in capsys.readouterr().err
 
 
 def test_an_error_keeps_what_is_done(tmp_path: Path) -> None:

@@ -60,6 +60,8 @@ def test_another_photo_of_the_same_name_gets_a_number_and_none_is_there_twice(
         for source in sources[:2]:
             folders.add(answer(source, 0.9, 0.1, 0.0), source)
     assert sorted(one.name for one in (out / "hat").iterdir()) == ["1-2.jpg", "1.jpg"]
+    assert folders.counts["hat"] == 2 and folders.already == 2
+    assert folders.notes() == ["note: 2 photos in the folders already"]
     assert (out / "hat" / "1-2.jpg").read_bytes() == b"2"
 
 

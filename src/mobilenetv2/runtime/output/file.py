@@ -8,7 +8,7 @@ is no regular file, such as a pipe or /dev/stdout, is written into at once, and 
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from contextvars import copy_context
 from pathlib import Path
@@ -19,6 +19,7 @@ from mobilenetv2.errors import MobileNetV2Error, Stopped, argument, require
 from mobilenetv2.files import take_place, target_of_links
 from mobilenetv2.locks import hold
 from mobilenetv2.process import without_interrupts
+from mobilenetv2.progress import say
 from mobilenetv2.runtime.output.journal import SECONDS_BETWEEN_SYNCS, Identity, Journal, settings_in
 from mobilenetv2.runtime.output.rows import Row, Rows, write_parquet
 from mobilenetv2.text import counted
@@ -106,17 +107,19 @@ class AnswerFile:
     def _open(self) -> None:
         if self._direct:
             self._file: IO[bytes] = self.path.open("ab")
-            self._stack.callback(self._close)
+            self._stack.callback(self._end, self._file.close)
             self._file.write(self.rows.start())
         else:
             self._stack.enter_context(hold(self.path))
             self._require_free()  # under the lock: a run that goes on has an unfinished file, too
             going_on = self._resume and self._beside.exists() and self._unfinished.exists()
+            if self._resume and not going_on:
+                say(f"{self.path}: no unfinished run to resume, so all photos are predicted")
             journal = Journal(self._beside, self._settings, going_on)
             self._journal = journal
-            self._stack.callback(self._close_journal)
+            self._stack.callback(self._end, journal.close)
             self._file = self._unfinished.open("r+b" if going_on else "wb")
-            self._stack.callback(self._close)
+            self._stack.callback(self._end, self._file.close)
             start = self.rows.start()
             end = journal.cut(os.fstat(self._file.fileno()).st_size) if going_on else 0
             if end:
@@ -125,7 +128,7 @@ class AnswerFile:
             else:
                 self._file.truncate(0)
                 self._file.write(start)
-        self._end = 0 if self._direct else self._file.tell()
+        self._size = 0 if self._direct else self._file.tell()
         self._written = self._synced = time.monotonic()
 
     def _require_free(self) -> None:
@@ -136,13 +139,14 @@ class AnswerFile:
                 f"with it, {argument('overwrite', True)} starts anew"
             )
 
-    def _close(self) -> None:
+    def _end(self, close: Callable[[], None]) -> None:
+        """Close a file; what it could not write was reported before."""
         try:
-            self._file.close()
+            close()
         except BrokenPipeError:
             pass  # the reader has ended, and has not taken all
         except OSError:
-            if not self._torn:  # else it is the same error again
+            if not self._torn:
                 raise
 
     def is_done(self, photo: Identity) -> bool:
@@ -169,8 +173,8 @@ class AnswerFile:
     def _write_rows(self) -> None:
         done: list[tuple[Identity, int, bool]] = []
         for photo, text, bad in self._waiting:
-            self._end += len(text)
-            done.append((photo, self._end, bad))
+            self._size += len(text)
+            done.append((photo, self._size, bad))
         try:
             self._file.write(b"".join(text for _, text, _ in self._waiting))
             self._file.flush()
@@ -225,19 +229,11 @@ class AnswerFile:
                 raise
             raise OSError(error.errno, error.strerror, str(self.path)) from None
 
-    def _close_journal(self) -> None:
-        if self._journal is not None:
-            try:
-                self._journal.close()
-            except OSError:
-                if not self._torn:  # else it is the same error again
-                    raise
-
     def _remove_if_empty(self) -> None:
         """Remove the unfinished file of a run that has ended early without an answer."""
         if self._journal is not None and not self._journal.entries:
-            self._close()
-            self._close_journal()
+            self._end(self._file.close)
+            self._end(self._journal.close)
             for left in (self._beside, self._unfinished):
                 left.unlink(missing_ok=True)
 

@@ -17,12 +17,10 @@ from mobilenetv2.errors import ImageError, MobileNetV2Error, argument
 from mobilenetv2.files import TEMPORARY, open_file, read_file
 from mobilenetv2.images.photo import PackedPhoto, Photo, open_photo, path_of
 from mobilenetv2.runtime.answers import Answer
-from mobilenetv2.text import escaped, visible
+from mobilenetv2.text import counted, escaped, visible
 
 REVIEW = "review"
 """Folder of the photos of which the model is not sure."""
-THRESHOLD = 0.5
-"""Smallest probability of a photo that is not for review."""
 _ENDINGS = {
     "jpeg": ".jpg", "mpo": ".jpg", "jpeg2000": ".jp2", "tiff": ".tif", "heif": ".heic",
 }  # fmt: skip
@@ -54,7 +52,7 @@ class PhotoFolders:
     """
 
     def __init__(
-        self, folder: Path, labels: Sequence[str], threshold: float = THRESHOLD, links: bool = False
+        self, folder: Path, labels: Sequence[str], threshold: float = 0.5, links: bool = False
     ) -> None:
         if not 0 <= threshold <= 1:
             raise MobileNetV2Error(
@@ -64,6 +62,8 @@ class PhotoFolders:
         self._names = folder_names(labels)
         self.counts = dict.fromkeys((*self._names, REVIEW), 0)
         """Number of photos in each folder that this run has sorted."""
+        self.already = 0
+        """Number of photos that were in their folder before, or are copies of one that is."""
         self.missed, self.first_missed = 0, ""
         """Number of photos that could not be read again, and so are in no folder; the first one."""
 
@@ -83,21 +83,34 @@ class PhotoFolders:
             return
         for name in self._folders_of(answer):
             self.counts[name] += 1
-            self._put(found, self.folder / name)
+            self.already += not self._put(found, self.folder / name)
+
+    def notes(self) -> list[str]:
+        """Return a note on photos that were there before, and one on those that are missing."""
+        notes = []
+        if self.already:
+            notes.append(f"note: {counted(self.already, 'photo')} in the folders already")
+        if self.missed:
+            first = self.first_missed
+            notes.append(f"note: {counted(self.missed, 'photo')} in no folder (first: {first})")
+        return notes
 
     def _folders_of(self, answer: Answer) -> list[str]:
         guesses = answer.named(None if answer.outputs == "sigmoid" else 1)
         sure = [guess.index for guess in guesses if guess.probability >= self.threshold]
         return [self._names[index] for index in sure] or [REVIEW]
 
-    def _put(self, found: "_Source", folder: Path) -> None:
+    def _put(self, found: "_Source", folder: Path) -> bool:
+        """Put a photo into a folder; return False if it is there."""
         folder.mkdir(parents=True, exist_ok=True)
-        for target in _numbered(folder / _safe(found.name)):
-            if not os.path.lexists(target):
-                self._make(found, target)
-                return
-            if self._is_there(found, target):
-                return
+        names = _numbered(folder / _safe(found.name))
+        target = next(
+            one for one in names if not os.path.lexists(one) or self._is_there(found, one)
+        )
+        if os.path.lexists(target):
+            return False
+        self._make(found, target)
+        return True
 
     def _make(self, found: "_Source", target: Path) -> None:
         if self.links and found.path is not None:
