@@ -23,6 +23,7 @@ from mobilenetv2.runtime.fastest import (
     Trial,
     candidates,
     choose,
+    rates,
     remember_verified,
     sentence,
     verified,
@@ -233,10 +234,20 @@ def test_predict_says_what_answers(
     said = capsys.readouterr().err
     names = {one.name for one in candidates(model, "exact")}
     assert any(f"runtime: {name}" in said for name in names) and "thread" in said
+    if len(names) > 1:
+        assert all(f"  {name}: " in said for name in names) and "photos/s" in said
     with pytest.raises(ArtifactError, match=r"auto.*chooses the runtime"):
         mn.predict(photos, model, runtime="onnxruntime", precision="auto")
     with pytest.raises(ArtifactError, match="auto is for the CPU"):
         mn.predict(photos, model, runtime="auto", device="cuda")
+
+
+def test_rates_are_told_of_each_candidate_or_why_there_are_none() -> None:
+    one, other = Candidate("a", "float32", "m"), Candidate("b", "bfloat16", "m")
+    assert rates((Trial(one, 41.6), Trial(other, error="cannot be run"))) == [
+        "a: 42 photos/s, without reading them", "b bfloat16: cannot be run",
+    ]  # fmt: skip
+    assert str(fastest.WORTHWHILE) in rates(())[0]
 
 
 def test_what_is_remembered_is_plain(tmp_path: Path) -> None:

@@ -207,6 +207,16 @@ def sentence(chosen: Candidate, trials: Sequence[Trial]) -> str:
     )
 
 
+def rates(trials: Sequence[Trial]) -> list[str]:
+    """Return a line for each trial: its rate, or why it does not run."""
+    if not trials:
+        return [f"no trial: it takes several runtimes and {WORTHWHILE} photos or more"]
+    return [
+        f"{one.candidate.name}: " + (one.error or f"{one.rate:.0f} photos/s, without reading them")
+        for one in trials
+    ]
+
+
 def candidates(place: Path, allowed: Allowed) -> list[Candidate]:
     """Return the candidates that are installed here; the default one is the first.
 

@@ -138,7 +138,7 @@ def load_for_many(
     model: AnyModel, outputs: Output = "logits", *, runtime: str | None = None,
     device: str = "cpu", threads: int | None = None, precision: "Allowed" = "exact",
     sample: Callable[[Preprocessing], NDArray] | None = None, before: "Before | None" = None,
-    **options: Any,
+    verbose: bool = False, **options: Any,
 ) -> LoadedModel:  # fmt: skip
     """Load a model as :func:`load_model` does, to compute many photos.
 
@@ -155,6 +155,7 @@ def load_for_many(
         sample: function that returns some photos for a trial, given a preprocessing: uint8
             (photos, height, width, channels), perhaps none.
         before: what has answered some of the photos; 'auto' takes it if it is still there.
+        verbose: True to say the rates of all that 'auto' has tried.
         options: further arguments of :func:`load_model`.
 
     Raises:
@@ -185,6 +186,8 @@ def load_for_many(
             fastest.Asked(found.place, precision, outputs, said, callers), record, sample, before
         )
         say(f"runtime: {fastest.sentence(chosen, trials)}")
+        for told in fastest.rates(trials) if verbose else ():
+            say(f"  {told}")
         bfloat16 = chosen.precision == fastest.BFLOAT16
         loaded = load_model(
             chosen.path, outputs, runtime=chosen.runtime, threads=1, callers=callers,

@@ -120,7 +120,8 @@ def predict(
             model's preprocessing says (``preprocessing.decode``).
         precision: 'exact' (default) for answers that differ from float32's by rounding only, or
             'auto' for the fastest precision on this machine, with a word on how the answers differ.
-        verbose: True to say on stderr which runtime answers.
+        verbose: True to say on stderr which runtime answers, and the rates of those that 'auto' has
+            tried.
         output: file for the answers: .csv, .jsonl or .parquet. It grows as NAME.unfinished while
             they are taken, and takes its place after the last one.
         output_kind: how the file is written, 'csv', 'jsonl' or 'parquet'; default: by its suffix.
@@ -178,7 +179,7 @@ def predict(
     loaded = load_for_many(
         model, outputs, runtime=runtime, device=device, threads=threads, precision=precision,
         sample=partial(_sample_of, found), before=before, flips=flips, fast_decode=fast_decode,
-        given=given_options(labels, preprocessing, resize), ready=first.begin,
+        verbose=verbose, given=given_options(labels, preprocessing, resize), ready=first.begin,
     )  # fmt: skip
     if verbose:
         say(f"{loaded.name}: {loaded.runtime}, {counted(callers_of(loaded.predict), 'thread')}")

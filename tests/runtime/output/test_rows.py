@@ -66,9 +66,12 @@ def test_parquet_has_the_same_rows(
     assert found[3]["error"] == BAD["error"] and found[3]["rank"] is None
 
 
-def test_the_suffix_says_how_a_file_is_written() -> None:
+def test_the_suffix_says_how_a_file_is_written(tmp_path: Path) -> None:
     assert [kind_of(Path(name)) for name in ("a.csv", "b.JSONL", "c.parquet")] == [
         "csv", "jsonl", "parquet",
     ]  # fmt: skip
     with pytest.raises(MobileNetV2Error, match=r"a\.txt.*\.csv, \.jsonl, \.parquet"):
         kind_of(Path("a.txt"))
+    with pytest.raises(MobileNetV2Error, match="a folder"):
+        kind_of(tmp_path)
+    assert kind_of(tmp_path / "new.csv") == "csv"

@@ -137,6 +137,13 @@ def test_a_threshold_is_a_probability(tmp_path: Path) -> None:
         PhotoFolders(tmp_path, LABELS.names, 60)
 
 
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("kept")
+    with pytest.raises(MobileNetV2Error, match=r"notes\.txt.*folder"):
+        PhotoFolders(tmp_path / "notes.txt", LABELS.names)
+    assert (tmp_path / "notes.txt").read_text() == "kept"
+
+
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=8))
 def test_names_of_folders_are_different_and_lead_nowhere_else(labels: list[str]) -> None:
     names = folder_names(labels)

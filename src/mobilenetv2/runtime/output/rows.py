@@ -24,9 +24,13 @@ def kind_of(path: Path) -> Kind:
     """Return how a file is written, by its suffix.
 
     Raises:
-        MobileNetV2Error: the suffix is none of :data:`SUFFIXES`.
+        MobileNetV2Error: the suffix is none of :data:`SUFFIXES`, or a folder is there.
     """
     found = SUFFIXES.get(path.suffix.lower())
+    if found is None and path.is_dir():
+        raise MobileNetV2Error(
+            f"{argument('output', str(path))}: a folder; name a file in it, such as answers.csv"
+        )
     if found is None:
         raise MobileNetV2Error(
             f"{argument('output', str(path))}: the name ends in none of {', '.join(SUFFIXES)}"

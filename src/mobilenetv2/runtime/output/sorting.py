@@ -48,7 +48,7 @@ class PhotoFolders:
         links: True for symbolic links instead of copies.
 
     Raises:
-        MobileNetV2Error: the threshold is not between 0 and 1.
+        MobileNetV2Error: the threshold is not between 0 and 1, or the folder is a file.
     """
 
     def __init__(
@@ -57,6 +57,10 @@ class PhotoFolders:
         if not 0 <= threshold <= 1:
             raise MobileNetV2Error(
                 f"{argument('threshold', threshold)}: a probability is from 0 to 1"
+            )
+        if folder.exists() and not folder.is_dir():
+            raise MobileNetV2Error(
+                f"{argument('copy_to', str(folder))}: a file; give the name of a folder"
             )
         self.folder, self.threshold, self.links = folder, threshold, links
         self._names = folder_names(labels)
