@@ -69,7 +69,7 @@ def from_mapping(
     if not isinstance(mapping, Mapping):
         raise error(f"{where}: expected a table of {cls.__name__}, found {shown(mapping)}")
     fields = {field.name: field for field in _stored(cls)}
-    hints = typing.get_type_hints(cls)
+    hints = _types_of(cls)
     for key in mapping:
         if key not in fields:
             raise error(f"{where}: unknown key {key!r}; {suggestion(str(key), fields)}")
@@ -137,9 +137,15 @@ def check_types(record: Any) -> None:
     Raises:
         SpecError: a field has another type; the message names the first one.
     """
-    hints = typing.get_type_hints(type(record))
-    for field in dataclasses.fields(record):
-        _checked(hints[field.name], getattr(record, field.name), field.name, SpecError)
+    for name, hint in _types_of(type(record)).items():
+        _checked(hint, getattr(record, name), name, SpecError)
+
+
+@functools.cache
+def _types_of(kind: type) -> dict[str, Any]:
+    """Return the declared type of each field of a record's class."""
+    hints = typing.get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
 
 
 def suggestion(word: str, known: typing.Iterable[str], near: typing.Iterable[str] = ()) -> str:
@@ -154,6 +160,8 @@ def suggestion(word: str, known: typing.Iterable[str], near: typing.Iterable[str
 
 
 def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -> Any:
+    if type(value) is hint and hint is not str:
+        return value
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _checked_union(arguments, value, where, error)
@@ -214,6 +222,10 @@ def _checked_tuple(
         _require_few(value, "entries", where, error, MOST_TEXTS if texts else MOST_RECORDS)
         if arguments[0] is str and all(type(item) is str for item in value):
             return tuple(value)  # names of classes, of which there may be many
+        if dataclasses.is_dataclass(arguments[0]) and all(
+            type(item) is arguments[0] for item in value
+        ):
+            return tuple(value)  # stages, which have checked themselves
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
         raise error(f"{where}: expected {len(arguments)} values, found {len(value)}")

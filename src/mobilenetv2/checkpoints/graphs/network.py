@@ -271,7 +271,7 @@ def infer(
     rows = [*_rows(steps)]
     base = base.replace(**_deviations(rows, steps))
     shapes = [step.weight.shape for step in in_order(steps)]
-    for spec in (*_published(base, rows, steps, families), _as_found(base, rows, steps)):
+    for spec in _possible(base, rows, steps, families):
         if [layer.weight_shape for layer in resolve(spec).convolutions] == shapes:
             require_fit(spec, steps)
             return spec
@@ -345,6 +345,14 @@ def _deviations(rows: Sequence[Row], steps: Sequence[Step]) -> dict[str, object]
     if any(step.batch_norm and step.bias is not None and step.bias.any() for step in steps):
         changes["conv_bias"] = True
     return changes
+
+
+def _possible(
+    base: NetworkSpec, rows: Sequence[Row], steps: Sequence[Step], families: Sequence[str]
+) -> Iterator[NetworkSpec]:
+    """Yield the published networks that have these blocks, then the one with these as found."""
+    yield from _published(base, rows, steps, families)
+    yield _as_found(base, rows, steps)
 
 
 def _published(
