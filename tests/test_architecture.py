@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,8 +40,19 @@ def room_of(module: str) -> str:
     return parts[1] if len(parts) > 1 else "mobilenetv2"
 
 
-def imports(path: Path) -> Iterator[tuple[str, int]]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """All nodes of a file, which is parsed once for all tests."""
+    return [*ast.walk(ast.parse(path.read_text("utf-8")))]
+
+
+@cache
+def imports(path: Path) -> list[tuple[str, int]]:
+    return [*imports_in(path)]
+
+
+def imports_in(path: Path) -> Iterator[tuple[str, int]]:
+    for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield alias.name, node.lineno
@@ -164,6 +176,7 @@ def test_the_config_shown_is_one_that_is_read() -> None:
     assert json.loads(config.to_json()) == shown  # complete: no key is left to a default
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Dotted name -> file, packages by their own name."""
     found = {}
@@ -173,13 +186,14 @@ def modules() -> dict[str, Path]:
     return found
 
 
+@cache
 def module_graph() -> dict[str, set[str]]:
     """Module -> the modules of this package that it imports anywhere, annotations included."""
     files = modules()
     graph: dict[str, set[str]] = {}
     for name, path in files.items():
         graph[name] = set()
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Import):
                 graph[name] |= {alias.name for alias in node.names} & files.keys()
             elif isinstance(node, ast.ImportFrom) and node.module in files:
@@ -268,17 +282,18 @@ def test_no_file_is_longer_than_500_lines() -> None:
 # --------------------------------------------------------- what documents and docstrings refer to
 
 
-def defined_in(path: Path) -> set[str]:
+@cache
+def defined_in(path: Path) -> frozenset[str]:
     """Names that a file binds anywhere, as functions, classes, variables, fields or imports."""
     names = set()
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Name):
             names.add(node.id)
         elif isinstance(node, ast.Import | ast.ImportFrom):
             names |= {alias.asname or alias.name for alias in node.names}
-    return names
+    return frozenset(names)
 
 
 def is_there(reference: str, path: Path) -> bool:
@@ -348,7 +363,7 @@ READERS = {
 
 def opens(path: Path) -> Iterator[int]:
     """Lines where a module opens a path itself, which may be a pipe or may have no end."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func).rpartition(".")[2]
             mode = ast.literal_eval(node.args[0]) if node.args and is_text(node.args[0]) else ""

@@ -101,7 +101,10 @@ def with_file(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize(
+    "verb",
+    [pytest.param(verb, marks=pytest.mark.slow) if verb == "benchmark" else verb for verb in VERBS],
+)
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_a_full_and_a_read_only_disk_are_named_as_they_are_in_every_verb(
     kind: str, verb: str, small_disk: Path, photos: Path, with_file: Path, quick: tuple[str, ...],

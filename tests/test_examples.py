@@ -76,9 +76,13 @@ def photo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 EXAMPLES = [name for name in PUBLIC if name not in RECORDS]
+LONG = ("benchmark", "parity", "quantize")
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in EXAMPLES],
+)
 def test_the_example_runs(
     name: str, tmp_path: Path, photo_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,7 +41,11 @@ def strace() -> None:
         pytest.skip("strace is not installed, so that connections are not seen")
 
 
-@pytest.mark.parametrize("verb", ["predict", "evaluate", "export", "quantize"])
+@pytest.mark.parametrize(
+    "verb",
+    ["predict", *(pytest.param(verb, marks=pytest.mark.slow)
+                  for verb in ("evaluate", "export", "quantize"))],
+)  # fmt: skip
 def test_a_command_leaves_nothing_in_the_users_folders(
     verb: str, model: Path, photos: Path, tmp_path: Path, empty_folders: Callable[..., list[str]]
 ) -> None:

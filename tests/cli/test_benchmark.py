@@ -20,6 +20,7 @@ def run(*words: str) -> int:
     return main(["benchmark", *words])
 
 
+@pytest.mark.slow
 def test_float_and_int8_on_data_that_has_no_splits(
     model: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

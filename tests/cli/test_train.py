@@ -91,6 +91,7 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_prints_no_result(
     assert err == f"stopped; continue with: {said}\n"
 
 
+@pytest.mark.slow
 def test_the_default_chooses_and_says_why_and_what_a_person_set_stays(
     photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

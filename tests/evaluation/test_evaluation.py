@@ -49,6 +49,7 @@ def test_its_json_is_the_commands(
     assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(found.to_dict()))
 
 
+@pytest.mark.slow
 def test_the_report_is_written_at_once_or_later(
     found: Evaluation, model: Path, photos: Path, tmp_path: Path, capsys: Any
 ) -> None:

@@ -31,6 +31,7 @@ def test_each_file_comes_with_its_judgement(model: Path, photos: Path, tmp_path:
     assert row["judged_on"] == f"{photos} (validation)" and "mse" in row["method"]
 
 
+@pytest.mark.slow
 def test_a_network_is_what_its_folder_is(model: Path, photos: Path, tmp_path: Path) -> None:
     network = load(model)
     (one,) = quantize(model, tmp_path / "folder.onnx", data=photos, force=True)

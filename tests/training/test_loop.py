@@ -212,6 +212,7 @@ def outcome(folder: Path, rows: list[dict[str, float]]) -> list[object]:
     return [*models, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]]
 
 
+@pytest.mark.slow
 def test_it_overfits_a_tiny_set(fit: Fit, split: Split, tmp_path: Path) -> None:
     still = Augmentation(crop="none", flip=False, jitter=0.0)
     recipe = Recipe().changed(
@@ -229,7 +230,7 @@ def test_it_overfits_a_tiny_set(fit: Fit, split: Split, tmp_path: Path) -> None:
     [
         pytest.param(RECIPE, id="average", marks=pytest.mark.slow),
         pytest.param(EVERYTHING, id="everything"),
-        pytest.param(HELD, id="held in memory"),
+        pytest.param(HELD, id="held in memory", marks=pytest.mark.slow),
         pytest.param(
             RECIPE.changed(optimizer="rmsprop", schedule="exponential"),
             id="rmsprop", marks=pytest.mark.slow,
@@ -288,8 +289,13 @@ def test_what_is_saved_within_an_epoch_is_gone_on_from_after_a_kill(
 @pytest.mark.parametrize(
     ("where", "error", "told"),
     [
-        ("step", MemoryError(), RunError),
-        ("views", ImageError("ball/00.png: it is not there any more"), ImageError),
+        pytest.param("step", MemoryError(), RunError, marks=pytest.mark.slow),
+        pytest.param(
+            "views",
+            ImageError("ball/00.png: it is not there any more"),
+            ImageError,
+            marks=pytest.mark.slow,
+        ),
         ("disk", OSError(errno.ENOSPC, "No space left on device"), OSError),
     ],
 )

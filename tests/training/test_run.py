@@ -58,6 +58,7 @@ def test_a_folded_network_is_rebased_once_and_never_again(
     assert rebased.call_count == 1
 
 
+@pytest.mark.slow
 def test_a_fitted_classifier_that_no_epoch_betters_is_what_is_kept(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def split(photos: Path) -> Split:
     return open_dataset(photos).splits["all"]
 
 
+@pytest.mark.slow
 def test_it_suggests_a_rate_that_learns_and_leaves_the_trainer_as_it_was(
     split: Split, tmp_path: Path, begun: Begun, capsys: pytest.CaptureFixture[str]
 ) -> None:

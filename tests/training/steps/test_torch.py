@@ -124,7 +124,8 @@ def test_a_disk_without_room_is_an_error_before_anything_is_written_into_maps(
     assert [*tmp_path.iterdir()] == []
 
 
-@pytest.mark.parametrize("maps", ["kept", pytest.param("gone", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("maps", ["kept", "gone"])
 def test_a_run_goes_on_bit_for_bit_with_its_maps_or_without(
     model: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, maps: str
 ) -> None:

@@ -89,7 +89,7 @@ def test_a_dynamically_quantised_file(head: str | None, tmp_path: Path) -> None:
     require_close(logits, run(made), 0.3)
 
 
-@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("per_channel", [pytest.param(False, marks=pytest.mark.slow), True])
 @pytest.mark.parametrize("style", ["QOperator", "QDQ"])
 @pytest.mark.parametrize("signed", [False, True])
 def test_a_statically_quantised_file(

@@ -141,8 +141,15 @@ def tangle(model: Any, random: np.random.Generator) -> None:
         sides[random.integers(4)].dim_value = [1, 3, 7, 224, 2**40][random.integers(5)]
 
 
-@pytest.mark.parametrize("edit", [None, explicit_pad, aliased_constants, mean_and_matmul])
-@pytest.mark.parametrize("folded", [True, False])
+@pytest.mark.parametrize(
+    ("folded", "edit"),
+    [
+        (False, None), (True, explicit_pad), (True, mean_and_matmul), (False, aliased_constants),
+        *(pytest.param(*one, marks=pytest.mark.slow)
+          for one in ((True, None), (False, explicit_pad), (False, mean_and_matmul),
+                      (True, aliased_constants))),
+    ],
+)  # fmt: skip
 def test_a_tangled_graph_is_an_error_of_ours_or_imported_as_what_it_computes(
     folded: bool, edit: Edit | None, tmp_path: Path
 ) -> None:
