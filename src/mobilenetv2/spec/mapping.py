@@ -142,7 +142,7 @@ def check_types(record: Any) -> None:
 
 
 @functools.cache
-def _types_of(kind: type) -> dict[str, Any]:
+def _types_of(kind: Any) -> dict[str, Any]:
     """Return the declared type of each field of a record's class."""
     hints = typing.get_type_hints(kind)
     return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
