@@ -69,7 +69,7 @@ def from_mapping(
     if not isinstance(mapping, Mapping):
         raise error(f"{where}: expected a table of {cls.__name__}, found {shown(mapping)}")
     fields = {field.name: field for field in _stored(cls)}
-    hints = _types_of(cls)
+    hints = _types_of(typing.cast(Any, cls))
     for key in mapping:
         if key not in fields:
             raise error(f"{where}: unknown key {key!r}; {suggestion(str(key), fields)}")
@@ -137,7 +137,7 @@ def check_types(record: Any) -> None:
     Raises:
         SpecError: a field has another type; the message names the first one.
     """
-    for name, hint in _types_of(type(record)).items():
+    for name, hint in _types_of(record.__class__).items():
         _checked(hint, getattr(record, name), name, SpecError)
 
 
