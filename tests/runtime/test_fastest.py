@@ -279,6 +279,7 @@ def test_evaluation_takes_the_fastest_runtime_and_says_which(
     assert "Grad-CAM" in (tmp_path / "report" / "report.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_the_benchmark_shows_the_same_table_and_remembers_trials_of_photos_only(
     model: Path, photos: Path, tmp_path: Path
 ) -> None:
