@@ -106,3 +106,14 @@ def test_a_bottleneck_is_activated_behind_the_addition(read: Callable[[str], Any
         found = read(draw_block(NetworkSpec(stages=stages).replace(shortcut=shortcut), 0))
         assert words in [line.text for line in found.lines]
         assert "Then ReLU6. Output: " in found.description
+
+
+def test_a_block_is_told_by_its_number_in_the_network_and_in_its_stage(
+    read: Callable[[str], Any],
+) -> None:
+    """Block 4 of the network, counted from 0, is the second of stage 3."""
+    found = read(draw_block(PAPER, 4))
+    assert found.title.startswith("Block 4: ")
+    for text in (found.description, " ".join(line.text for line in found.lines)):
+        assert "stage 3, block 2 of 3; the first block of the network is block 0." in text
+    assert "stage 1, block 1 of 1" in read(draw_block(PAPER, 0)).description

@@ -72,8 +72,11 @@ def block_description(spec: NetworkSpec, block: Block) -> str:
 
 
 def place_words(spec: NetworkSpec, block: Block) -> str:
-    """Return where a block is."""
-    return f"{network_words(spec)}, stage {block.stage + 1}."
+    """Return where a block is: its network, its stage, and its number there."""
+    repeats = [stage.repeats for stage in spec.stages]
+    number = block.index - sum(repeats[: block.stage]) + 1
+    place = f"stage {block.stage + 1}, block {number} of {repeats[block.stage]}"
+    return f"{network_words(spec)}, {place}; the first block of the network is block 0."
 
 
 def cost_words(spec: NetworkSpec, block: Block) -> str:
