@@ -46,12 +46,7 @@ def nodes(path: Path) -> list[ast.AST]:
     return [*ast.walk(ast.parse(path.read_text("utf-8")))]
 
 
-@cache
-def imports(path: Path) -> list[tuple[str, int]]:
-    return [*imports_in(path)]
-
-
-def imports_in(path: Path) -> Iterator[tuple[str, int]]:
+def imports(path: Path) -> Iterator[tuple[str, int]]:
     for node in nodes(path):
         if isinstance(node, ast.Import):
             for alias in node.names:

@@ -236,6 +236,8 @@ def test_predict_says_what_answers(
     assert any(f"runtime: {name}" in said for name in names) and "thread" in said
     if len(names) > 1:
         assert all(f"  {name}: " in said for name in names) and "photos/s" in said
+    else:
+        assert "nothing was tried" in said
     with pytest.raises(ArtifactError, match=r"auto.*chooses the runtime"):
         mn.predict(photos, model, runtime="onnxruntime", precision="auto")
     with pytest.raises(ArtifactError, match="auto is for the CPU"):

@@ -35,7 +35,7 @@ def add_options(parser: Parser) -> None:
     parser.add_flag("--features", "print the pooled features instead of classes")
     parser.add_shared("--labels", "--preprocessing", "--resize", "--ignore")
     parser.add_fastest()
-    parser.add_flag("--verbose", "say which runtime answers, and how fast others are")
+    parser.add_flag("--verbose", "say which runtime answers, and the rate of each that was tried")
     parser.add_threads()
     parser.add_shared("--flips", "--device", "--fast-decode")
     parser.add_argument("--batch", type=int, metavar="N", help="photos in a batch")

@@ -208,9 +208,12 @@ def sentence(chosen: Candidate, trials: Sequence[Trial]) -> str:
 
 
 def rates(trials: Sequence[Trial]) -> list[str]:
-    """Return a line for each trial: its rate, or why it does not run."""
+    """Return a line for each trial: its rate, or why it does not run; one line without trials."""
     if not trials:
-        return [f"no trial: it takes several runtimes and {WORTHWHILE} photos or more"]
+        return [
+            "nothing was tried: a run is resumed, one runtime is installed, or there are fewer "
+            f"than {WORTHWHILE} photos"
+        ]
     return [
         f"{one.candidate.name}: " + (one.error or f"{one.rate:.0f} photos/s, without reading them")
         for one in trials

@@ -161,7 +161,7 @@ def suggestion(word: str, known: typing.Iterable[str], near: typing.Iterable[str
 
 def _checked(hint: Any, value: Any, where: str, error: type[MobileNetV2Error]) -> Any:
     if type(value) is hint and hint is not str:
-        return value
+        return value  # numbers mostly, and records, which have checked themselves
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return _checked_union(arguments, value, where, error)
@@ -222,10 +222,6 @@ def _checked_tuple(
         _require_few(value, "entries", where, error, MOST_TEXTS if texts else MOST_RECORDS)
         if arguments[0] is str and all(type(item) is str for item in value):
             return tuple(value)  # names of classes, of which there may be many
-        if dataclasses.is_dataclass(arguments[0]) and all(
-            type(item) is arguments[0] for item in value
-        ):
-            return tuple(value)  # stages, which have checked themselves
         arguments = (arguments[0],) * len(value)
     if len(arguments) != len(value):
         raise error(f"{where}: expected {len(arguments)} values, found {len(value)}")

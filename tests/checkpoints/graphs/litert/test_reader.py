@@ -290,7 +290,7 @@ def test_the_range_is_that_of_the_stored_integers(
 
 @pytest.mark.parametrize("file", [PTQ, QUANT])
 @settings(
-    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(data=st.data())
 def test_a_damaged_file_is_imported_or_an_error_of_ours(
