@@ -10,13 +10,21 @@ photos and writes a CSV file. Answers are compared with those of ``before``: the
 probability of the best one.
 
 ``--phones N`` makes N photos of 12 megapixels of those given, enlarged, with sensor noise, and
-``--png N`` saves N of them as PNG files. ``--shares`` measures what the time of the cores goes
-into, by the processor time of each part of each thread.
+``--png N`` saves N of them as PNG files; ``--keep FOLDER`` leaves them there for other runs.
+``--fixed`` times every runtime that ``auto`` chooses from, and ``--int8 FOLDER`` the int8 files
+there that ``quantize`` made of the model. ``--shares`` measures what the time of the cores goes
+into, by the processor time of each part of each thread. ``--levels`` compares photos that are
+decoded whole and by ``--fast-decode``, as the network takes them.
+
+``--chart FILE.png`` draws the rates.
 """
 
 import argparse
 import csv
+import dataclasses
+import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -35,11 +43,15 @@ from PIL import Image
 from public_data import find
 
 import mobilenetv2 as mn
+from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
 from mobilenetv2.files import write_atomically
+from mobilenetv2.formats import BY_ENDING, RUNTIMES
+from mobilenetv2.images.photo import network_picture
 from mobilenetv2.machine import workers
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.progress import say
+from mobilenetv2.runtime.engines.openvino import computes_bfloat16
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
@@ -141,11 +153,38 @@ def shares(photos: Path, model: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def levels(photos: Path, model: Path) -> str:
+    """Return by how many levels of 255 a reduced decode changes what the network takes."""
+    record = store.load(model)[0].preprocessing
+    reduced = dataclasses.replace(record, decode="reduced")
+    means, most = [], 0
+    for path in sorted(found for found in photos.rglob("*") if found.is_file()):
+        whole, fast = (
+            network_picture(path, one).astype(np.int16) for one in (record, reduced)
+        )  # fmt: skip
+        apart = np.abs(whole - fast)
+        means.append(float(apart.mean()))
+        most = max(most, int(apart.max()))
+    return (
+        f"{len(means):,} photos: {statistics.mean(means):.2f} levels of 255 in the mean "
+        f"({min(means):.2f} to {max(means):.2f} a photo), {most} at most."
+    )
+
+
 def network(folder: Path) -> Path:
     """Write torchvision's network with random weights, which take the time of any other."""
     spec = published("torchvision")
     store.save(folder, ModelConfig.default(spec), random_arrays(spec))
     return folder
+
+
+def without_decode(model: Path, folder: Path) -> Path:
+    """Return a copy of a model whose preprocessing has no word on decoding, which is newer."""
+    copy = shutil.copytree(model, folder / "of-before")
+    config = json.loads((copy / "config.json").read_text("utf-8"))
+    config["preprocessing"].pop("decode", None)
+    (copy / "config.json").write_text(json.dumps(config), "utf-8")
+    return copy
 
 
 def commands(options: argparse.Namespace, photos: Path, folder: Path) -> list[Command]:
@@ -156,7 +195,17 @@ def commands(options: argparse.Namespace, photos: Path, folder: Path) -> list[Co
     found = [Command("ours", ours, {"PYTHONPATH": here})]
     if options.before:
         before = str(options.before / "src")
-        found.insert(0, Command("before", ours, {"PYTHONPATH": before}))
+        words = [str(without_decode(options.model, folder)) if word == str(options.model) else word
+                 for word in ours]  # fmt: skip
+        found.insert(0, Command("before", words, {"PYTHONPATH": before}))
+    for name in RUNTIMES if options.fixed else ():
+        if RUNTIMES[name].builds and not RUNTIMES[name].own.missing():
+            words = [*ours[:-1], "--runtime", name, "--csv"]
+            found.append(Command(f"ours, {name}", words, {"PYTHONPATH": here}))
+    for file in sorted(options.int8.iterdir()) if options.int8 else ():
+        if file.suffix in BY_ENDING:
+            words = [str(file) if word == str(options.model) else word for word in ours]
+            found.append(Command(f"ours, int8 {file.suffix}", words, {"PYTHONPATH": here}))
     reduced = [*ours[:-1], "--fast-decode", "--csv"]
     found.append(Command("ours, --fast-decode", reduced, {"PYTHONPATH": here}))
     automatic = [*ours[:-1], "--precision", "auto", "--csv"]
@@ -174,6 +223,8 @@ def commands(options: argparse.Namespace, photos: Path, folder: Path) -> list[Co
             ("OpenVINO bfloat16", [str(graph), "--engine", "openvino", "--precision", "bf16"]),
             ("ONNX Runtime", [str(graph), "--engine", "onnxruntime"]),
         ):  # fmt: skip
+            if "bf16" in words and not computes_bfloat16():
+                continue
             model, *rest = words
             words = [python, str(OTHERS), *rest, str(photos), model]
             found.append(Command(name, words))
@@ -220,6 +271,34 @@ def table(found: list[Command], photos: int) -> list[str]:
     return lines
 
 
+def chart(found: list[Command], photos: int, title: str, path: Path) -> None:
+    """Draw the rates as bars, with the range of the runs; 'before' is left out."""
+    found = [one for one in found if one.name != "before"]
+    figure, (axis,) = canvas(1, 1, (8.0, 0.8 + 0.4 * len(found)))
+    for place, one in enumerate(found):
+        rates = sorted(photos / seconds for seconds in one.seconds)
+        middle = statistics.median(rates)
+        colour = BLUE if one.name.startswith("ours") else GREY
+        axis.barh(place, middle, color=colour)
+        axis.plot([rates[0], rates[-1]], [place, place], color="black", linewidth=1)
+        axis.text(rates[-1], place, f"  {middle:.0f}", va="center")
+    names = [one.name.replace("ours", "mobilenetv2 predict") for one in found]
+    axis.set_yticks(range(len(found)), names)
+    axis.set_ylim(len(found) - 0.5, -0.5)
+    axis.margins(x=0.1)
+    axis.set_xlabel("photos a second, whole command")
+    axis.set_title(title, loc="left", fontsize=11)
+    save_figure(figure, path)
+
+
+def describe(photos: Path) -> str:
+    """Return the kind of the photos: '3,409 JPEG files of 400 x 533 pixels (the first)'."""
+    names = sorted(path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
+    with Image.open(names[0]) as first:
+        kind = f"{first.format} files of {first.width} x {first.height} pixels"
+    return f"{len(names):,} {kind} (the first)"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure bulk prediction.")
     parser.add_argument("--photos", type=Path, default=None)
@@ -228,22 +307,29 @@ def main() -> None:
     parser.add_argument("--before", type=Path)
     parser.add_argument("--phones", type=int, default=0)
     parser.add_argument("--png", type=int, default=0)
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--fixed", action="store_true")
+    parser.add_argument("--int8", type=Path)
     parser.add_argument("--shares", action="store_true")
+    parser.add_argument("--levels", action="store_true")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--chart", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photos = options.photos or find("clothing")
         options.model = options.model or network(folder / "network")
-        if options.phones:
-            (folder / "phones").mkdir()
-            photos = phones(photos, options.phones, folder / "phones")
-        if options.png:
-            (folder / "png").mkdir()
-            photos = pngs(photos, options.png, folder / "png")
+        if options.phones or options.png:
+            made = options.keep or folder / "made"
+            made.mkdir(parents=True)
+            count = options.phones or options.png
+            photos = (phones if options.phones else pngs)(photos, count, made)
         if options.shares:
             print("\n".join(shares(photos, options.model)))
+            return
+        if options.levels:
+            print(levels(photos, options.model))
             return
         found = commands(options, photos, folder)
         for number in range(options.runs + 1):  # the first fills the caches, and is not counted
@@ -252,17 +338,14 @@ def main() -> None:
                 if number == 0:
                     one.seconds.clear()
                 say(f"{number}: {one.name}: {one.seconds[-1] if one.seconds else 0:.1f} s")
-        count = len(found[0].answers)
+        count, kind = len(found[0].answers), describe(photos)
         lines = table(found, count)
     print("\n".join(lines))
+    here = machine("numpy", "pillow", "onnxruntime", "openvino")
     if options.output:
-        kind = "photos"
-        if options.phones:
-            kind = "12-megapixel photos"
-        elif options.png:
-            kind = "PNG files"
-        head = f"{count:,} {kind}, {machine('numpy', 'pillow', 'onnxruntime')}."
-        write_atomically(options.output, "\n".join([head, "", *lines, ""]))
+        write_atomically(options.output, "\n".join([f"{kind}, {here}.", "", *lines, ""]))
+    if options.chart:
+        chart(found, count, kind, options.chart)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 CHECKOUT is another checkout of this project, whose code runs with this environment. The photos are
 those of clothes, enlarged (``bulk.py --phones``), in two classes. Both versions read, check and
-cache them as ``train`` does, and stop before the second step. Runs are in turns.
+cache them as ``train`` does, and stop before the second step. Runs are in turns. Of more than
+``MADE`` photos, the others are copies with some more bytes at their end, which no decoder reads.
 """
 
 import argparse
@@ -25,6 +26,8 @@ import mobilenetv2 as mn
 from mobilenetv2.files import write_atomically
 from mobilenetv2.progress import say
 
+MADE = 200
+"""Number of photos that are made; the others are copies."""
 SCRIPT = """
 import sys
 from mobilenetv2.training.steps import torch
@@ -50,11 +53,14 @@ except Enough:
 
 def photos_in_classes(count: int, folder: Path) -> Path:
     """Write photos of 12 megapixels into two folders."""
-    made = phones(find("clothing"), count, folder)
-    for number, name in enumerate(sorted(made.glob("*.jpg"))):
+    made = [path.read_bytes() for path in sorted(
+        phones(find("clothing"), min(count, MADE), folder).glob("*.jpg")
+    )]  # fmt: skip
+    for number in range(count):
         place = folder / "classes" / f"class-{number % 2}"
         place.mkdir(parents=True, exist_ok=True)
-        name.rename(place / name.name)
+        more = number.to_bytes(4, "little") if number >= MADE else b""
+        (place / f"{number:04}.jpg").write_bytes(made[number % MADE] + more)
     return folder / "classes"
 
 

@@ -16,6 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from machine import machine
 
 from mobilenetv2.files import write_atomically
@@ -76,9 +77,13 @@ def run(words: list[str], photos: Path, count: int, out: Path) -> Run:
         sys.exit(f"{' '.join(words)} ended with {process.returncode}")
     done = time.monotonic() - began
     seen.append((count, done))
-    edges = [next(at for rows, at in seen if rows >= count * part / 10) for part in range(1, 11)]
-    starts = [first, *edges[:-1]]
-    tenths = tuple(count / 10 / (end - start) for start, end in zip(starts, edges, strict=True))
+    # Rows come in groups, so the time of a row between two looks is interpolated; what the first
+    # look finds was written before it, so it counts for no rate.
+    rows_seen, times = zip(*seen[1:], strict=True)
+    ends = np.arange(1, 11) * count / 10
+    edges, starts = np.interp(ends, rows_seen, times), np.maximum(ends - count / 10, rows_seen[0])
+    counted = np.maximum(ends - starts, 0)
+    tenths = tuple(counted / np.maximum(edges - np.interp(starts, rows_seen, times), 1e-9))
     return Run(count, done, first, peak, tenths)
 
 
