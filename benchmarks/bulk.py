@@ -45,7 +45,7 @@ from public_data import find
 import mobilenetv2 as mn
 from mobilenetv2.evaluation.plots import BLUE, GREY, canvas, save_figure
 from mobilenetv2.files import write_atomically
-from mobilenetv2.formats import BY_ENDING, RUNTIMES
+from mobilenetv2.formats import BY_ENDING, RUNTIMES, engines_of
 from mobilenetv2.images.photo import network_picture
 from mobilenetv2.machine import workers
 from mobilenetv2.model import store
@@ -55,6 +55,7 @@ from mobilenetv2.runtime.engines.openvino import computes_bfloat16
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 
+HERE = Path(mn.__file__).parents[1]
 OTHERS = Path(__file__).with_name("bulk_others.py")
 PHONE = (4032, 3024)
 
@@ -154,7 +155,7 @@ def shares(photos: Path, model: Path) -> list[str]:
 
 
 def levels(photos: Path, model: Path) -> str:
-    """Return by how many levels of 255 a reduced decode changes what the network takes."""
+    """Return the difference of the network's input by a reduced decode, in levels of 255."""
     record = store.load(model)[0].preprocessing
     reduced = dataclasses.replace(record, decode="reduced")
     means, most = [], 0
@@ -179,7 +180,7 @@ def network(folder: Path) -> Path:
 
 
 def without_decode(model: Path, folder: Path) -> Path:
-    """Return a copy of a model whose preprocessing has no word on decoding, which is newer."""
+    """Return a copy of a model without the key 'decode', which older versions do not know."""
     copy = shutil.copytree(model, folder / "of-before")
     config = json.loads((copy / "config.json").read_text("utf-8"))
     config["preprocessing"].pop("decode", None)
@@ -189,27 +190,25 @@ def without_decode(model: Path, folder: Path) -> Path:
 
 def commands(options: argparse.Namespace, photos: Path, folder: Path) -> list[Command]:
     """Return the commands to compare."""
-    ours = [sys.executable, "-m", "mobilenetv2", "predict", str(photos), "--model",
-            str(options.model), "--top", "1", "--csv"]  # fmt: skip
-    here = str(Path(mn.__file__).parents[1])
-    found = [Command("ours", ours, {"PYTHONPATH": here})]
+
+    def ours(name: str, model: Path, *more: str, source: Path = HERE) -> Command:
+        words = [sys.executable, "-m", "mobilenetv2", "predict", str(photos), "--model",
+                 str(model), "--top", "1", *more, "--csv"]  # fmt: skip
+        return Command(name, words, {"PYTHONPATH": str(source)})
+
+    found = [ours("ours", options.model)]
     if options.before:
-        before = str(options.before / "src")
-        words = [str(without_decode(options.model, folder)) if word == str(options.model) else word
-                 for word in ours]  # fmt: skip
-        found.insert(0, Command("before", words, {"PYTHONPATH": before}))
+        older = without_decode(options.model, folder)
+        found.insert(0, ours("before", older, source=options.before / "src"))
     for name in RUNTIMES if options.fixed else ():
         if RUNTIMES[name].builds and not RUNTIMES[name].own.missing():
-            words = [*ours[:-1], "--runtime", name, "--csv"]
-            found.append(Command(f"ours, {name}", words, {"PYTHONPATH": here}))
+            found.append(ours(f"ours, {name}", options.model, "--runtime", name))
     for file in sorted(options.int8.iterdir()) if options.int8 else ():
-        if file.suffix in BY_ENDING:
-            words = [str(file) if word == str(options.model) else word for word in ours]
-            found.append(Command(f"ours, int8 {file.suffix}", words, {"PYTHONPATH": here}))
-    reduced = [*ours[:-1], "--fast-decode", "--csv"]
-    found.append(Command("ours, --fast-decode", reduced, {"PYTHONPATH": here}))
-    automatic = [*ours[:-1], "--precision", "auto", "--csv"]
-    found.append(Command("ours, --precision auto", automatic, {"PYTHONPATH": here}))
+        for engine in engines_of(BY_ENDING[file.suffix].name) if file.suffix in BY_ENDING else ():
+            name = f"ours, int8 {file.suffix}, {engine}"
+            found.append(ours(name, file, "--runtime", engine))
+    found.append(ours("ours, --fast-decode", options.model, "--fast-decode"))
+    found.append(ours("ours, --precision auto", options.model, "--precision", "auto"))
     if options.peer:
         python = str(options.peer / "bin" / "python")
         graph, weights = folder / "peer.onnx", folder / "peer.pth"
@@ -291,12 +290,11 @@ def chart(found: list[Command], photos: int, title: str, path: Path) -> None:
     save_figure(figure, path)
 
 
-def describe(photos: Path) -> str:
+def describe(first: str, count: int) -> str:
     """Return the kind of the photos: '3,409 JPEG files of 400 x 533 pixels (the first)'."""
-    names = sorted(path for path in photos.rglob("*") if path.suffix.lower() in (".jpg", ".png"))
-    with Image.open(names[0]) as first:
-        kind = f"{first.format} files of {first.width} x {first.height} pixels"
-    return f"{len(names):,} {kind} (the first)"
+    with Image.open(first) as photo:
+        size = f"{photo.width} x {photo.height}"
+        return f"{count:,} {photo.format} files of {size} pixels (the first)"
 
 
 def main() -> None:
@@ -338,7 +336,8 @@ def main() -> None:
                 if number == 0:
                     one.seconds.clear()
                 say(f"{number}: {one.name}: {one.seconds[-1] if one.seconds else 0:.1f} s")
-        count, kind = len(found[0].answers), describe(photos)
+        count = len(found[0].answers)
+        kind = describe(next(iter(found[0].answers)), count)
         lines = table(found, count)
     print("\n".join(lines))
     here = machine("numpy", "pillow", "onnxruntime", "openvino")

@@ -185,6 +185,12 @@ def row(command: Command, first: Command) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def shown(answer: str, photo: str | Path) -> str:
+    """Return an answer in one line: without the table's rule, and with the photo's name only."""
+    words = answer.replace(str(photo), Path(photo).name).split()
+    return " ".join(word for word in words if word.strip("-\u2500"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", required=True)
@@ -217,7 +223,7 @@ def main() -> None:
         f"Core install: {versions(options.core)}."
         + (f" PyTorch: {versions(options.peer)}." if options.peer else ""), "",
         "What they answered:", "",
-        *(f"- {command.name}: {' '.join(command.answer.split())}" for command in timed), "",
+        *(f"- {command.name}: {shown(command.answer, options.photo)}" for command in timed), "",
     ]  # fmt: skip
     text = "\n".join(lines)
     print(text)

@@ -38,7 +38,7 @@ class Run:
     peak: int
     """Peak of the resident memory, in bytes."""
     tenths: tuple[float, ...]
-    """Photos a second in each tenth of the rows."""
+    """Photos a second in each tenth of the rows; nan for one that came before the first look."""
 
 
 def links(photos: Path, count: int, folder: Path) -> Path:
@@ -83,7 +83,8 @@ def run(words: list[str], photos: Path, count: int, out: Path) -> Run:
     ends = np.arange(1, 11) * count / 10
     edges, starts = np.interp(ends, rows_seen, times), np.maximum(ends - count / 10, rows_seen[0])
     counted = np.maximum(ends - starts, 0)
-    tenths = tuple(counted / np.maximum(edges - np.interp(starts, rows_seen, times), 1e-9))
+    counted[counted == 0] = np.nan  # no rate of a tenth that the first look found whole
+    tenths = tuple(counted / (edges - np.interp(starts, rows_seen, times)))
     return Run(count, done, first, peak, tenths)
 
 
