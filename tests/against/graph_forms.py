@@ -28,6 +28,7 @@ class Form:
     any_size: bool = False
     opset: int | None = None
     half: bool = False
+    light: bool = False
 
     def of(self, graph: Graph) -> Graph:
         graph = graph.with_outputs(*["features"] * self.features, *["map"] * self.last_map)
@@ -43,7 +44,8 @@ class Form:
         return onnx.write_onnx(self.of(graph), self.opset, self.half)
 
     def litert(self, graph: Graph, unsigned: bool = False) -> bytes:
-        return litert.write_litert(self.of(graph), self.half, unsigned)
+        storage: litert.Storage = "int8" if self.light else "float16" if self.half else "float32"
+        return litert.write_litert(self.of(graph), storage, unsigned)
 
 
 def graph_of(spec: NetworkSpec) -> Graph:

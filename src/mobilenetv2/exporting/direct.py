@@ -31,6 +31,6 @@ def write_onnx(config: ModelConfig, arrays: Arrays, out: Path, options: Options)
 
 def write_litert(config: ModelConfig, arrays: Arrays, out: Path, options: Options) -> None:
     """Write a LiteRT (TensorFlow Lite) file."""
-    graph, half = graph_of(config, arrays, options), options.precision == "float16"
-    probabilities = options.outputs == "probabilities"
-    out.write_bytes(litert.write_litert(graph, half, probabilities=probabilities))
+    graph, probabilities = graph_of(config, arrays, options), options.outputs == "probabilities"
+    storage: litert.Storage = "float16" if options.precision == "float16" else "float32"
+    out.write_bytes(litert.write_litert(graph, storage, probabilities=probabilities))

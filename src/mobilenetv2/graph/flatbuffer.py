@@ -27,10 +27,13 @@ OPTIONS = {
 VERSIONS = {
     ("CONV_2D", "int8"): 3, ("DEPTHWISE_CONV_2D", "int8"): 3, ("ADD", "int8"): 2,
     ("MEAN", "int8"): 2, ("REDUCE_MAX", "int8"): 2, ("FULLY_CONNECTED", "int8"): 4,
-    ("PAD", "int8"): 2, ("DEQUANTIZE", "float16"): 3, ("SOFTMAX", "int8"): 2,
-    ("LOGISTIC", "int8"): 2,
+    ("PAD", "int8"): 2, ("DEQUANTIZE", "float16"): 3, ("DEQUANTIZE", "int8"): 5,
+    ("SOFTMAX", "int8"): 2, ("LOGISTIC", "int8"): 2,
 }  # fmt: skip
-"""Versions of operators by input type, if not 1: the least version that a runtime must support."""
+"""Versions of operators by input type, if not 1: the least version that a runtime must support.
+
+A DEQUANTIZE of int8 here has a scale for each channel, which is the reason for its version.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

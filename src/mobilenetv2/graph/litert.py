@@ -10,7 +10,7 @@ accept them.
 
 import io
 import zipfile
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -32,11 +32,13 @@ from mobilenetv2.graph.graph import (
     Operation,
     Pool,
     Steps,
+    zero_integers,
 )
 from mobilenetv2.graph.litert_metadata import LABELS, NAME, metadata
 from mobilenetv2.model import seal
 from mobilenetv2.model.arrays import LITERT_CONVOLUTION, LITERT_DEPTHWISE, Layout
 from mobilenetv2.model.float16 import nearest
+from mobilenetv2.model.int8 import channel_integers
 from mobilenetv2.spec.blocks import padding
 from mobilenetv2.spec.records import ModelConfig
 
@@ -50,10 +52,15 @@ SIGNED = 128
 """Difference between a graph's uint8 and int8, for the integers and for the zero point."""
 LONG_AGO = (1980, 1, 1, 0, 0, 0)
 """Date of the archive's entries, constant so that the same arguments give the same bytes."""
+Storage: TypeAlias = Literal["float32", "float16", "int8"]
+"""Types in which the weights of a float graph are stored."""
 
 
 def write_litert(
-    graph: Graph, half: bool = False, unsigned: bool = False, probabilities: bool = False
+    graph: Graph,
+    storage: Storage = "float32",
+    unsigned: bool = False,
+    probabilities: bool = False,
 ) -> bytes:
     """Return the graph as a sealed LiteRT file; the same arguments give the same bytes.
 
@@ -63,8 +70,10 @@ def write_litert(
     before the convolution.
 
     Args:
-        half: store weights and biases as float16, each with a DEQUANTIZE, as TensorFlow's converter
-            does; computation is in float32 unless a processor supports float16.
+        storage: type in which a float graph's weights are stored. Computation is in float32, by a
+            DEQUANTIZE for each, as TensorFlow's converter writes it: 'float16' for weights and
+            biases (some processors compute in float16, too), 'int8' for weights with a scale for
+            each output channel, a quarter of the bytes.
         unsigned: in a graph with integers, make input and output uint8, with a lossless QUANTIZE
             after the first and before the last; MediaPipe's tasks take no int8 image.
         probabilities: end with the softmax or sigmoid, so that the output is ``probabilities``
@@ -75,21 +84,24 @@ def write_litert(
     """
     if graph.any_size:
         raise SpecError("a LiteRT file takes images of the config's size only")
-    emitter = _Emitter(graph, half, unsigned, probabilities)
+    emitter = _Emitter(graph, storage, unsigned, probabilities)
     start, ends = emitter.walk()
     inside = {NAME: metadata(graph.config, list(ends), graph.takes_pictures)}
     return sealed(emitter.builder.finish(start, list(ends.values()), inside), graph.config)
 
 
 def outline(
-    graph: Graph, half: bool = False, unsigned: bool = False, probabilities: bool = False
+    graph: Graph,
+    storage: Storage = "float32",
+    unsigned: bool = False,
+    probabilities: bool = False,
 ) -> tuple[bytes, list[int]]:
     """Return the flatbuffer that :func:`write_litert` writes, without its weights and its metadata.
 
     Returns:
         The flatbuffer, in which learned constants are empty, and the indices of these.
     """
-    emitter = _Emitter(graph, half, unsigned, probabilities, empty=True)
+    emitter = _Emitter(graph, storage, unsigned, probabilities, empty=True)
     start, ends = emitter.walk()
     return emitter.builder.finish(start, list(ends.values())), emitter.builder.learned
 
@@ -98,10 +110,15 @@ class _Emitter:
     """Emitter of tensors and operators in the order in which they run."""
 
     def __init__(
-        self, graph: Graph, half: bool, unsigned: bool, probabilities: bool, empty: bool = False
+        self,
+        graph: Graph,
+        storage: Storage,
+        unsigned: bool,
+        probabilities: bool,
+        empty: bool = False,
     ) -> None:
-        self.graph, self.half, self.unsigned = graph, half, unsigned
-        self.probabilities = probabilities
+        self.graph, self.storage, self.unsigned = graph, storage, unsigned
+        self.probabilities, self.empty = probabilities, empty
         self.builder = Builder(empty)
         self.made: dict[str, int] = {}
         """Index in the file of each tensor of the graph."""
@@ -240,23 +257,36 @@ class _Emitter:
         return self.builder.tensor(called, self.shape(name), dtype, Quantisation(scale, zero_point))
 
     def stored(self, name: str, value: Constant | None, layout: Layout | None = None) -> int:
-        """Add a constant in the file's precision, and return the index of the tensor to use."""
+        """Add a constant in the file's types, and return the index of the tensor to use."""
         assert value is not None
-        values = value.values if isinstance(value, Integers) else value
-        if layout is not None:
-            values = layout.from_canonical(values)
         if isinstance(value, Integers):
-            scales = value.scales if value.per_channel else value.scales[:1]
-            # Channels come last in a depthwise weight, first in all others.
-            axis = 3 if layout is LITERT_DEPTHWISE else 0
-            return self.builder.constant(name, values, Quantisation(scales, axis=axis), True)
-        if not self.half:
-            return self.builder.constant(name, values, learned=True)
-        halves = nearest(values).astype(np.float16)
-        stored = self.builder.constant(f"{name}.half", halves, learned=True)
-        return self.builder.operator(
-            "DEQUANTIZE", [stored], self.builder.tensor(name, values.shape)
-        )
+            return self.integers(name, value, layout)
+        if self.storage == "int8" and value.ndim > 1:  # a bias is small, and needs its precision
+            # A constant that stays empty takes no memory.
+            integers = (
+                zero_integers(value, np.int8, per_channel=True)
+                if self.empty
+                else Integers(*channel_integers(value))
+            )
+            return self.widened(name, self.integers(f"{name}.int8", integers, layout))
+        values = value if layout is None else layout.from_canonical(value)
+        if self.storage == "float16":
+            halves = nearest(values).astype(np.float16)
+            return self.widened(name, self.builder.constant(f"{name}.half", halves, learned=True))
+        return self.builder.constant(name, values, learned=True)
+
+    def integers(self, name: str, value: Integers, layout: Layout | None) -> int:
+        """Add a constant of integers, and return its index."""
+        values = value.values if layout is None else layout.from_canonical(value.values)
+        scales = value.scales if value.per_channel else value.scales[:1]
+        # Channels come last in a depthwise weight, first in all others.
+        axis = 3 if layout is LITERT_DEPTHWISE else 0
+        return self.builder.constant(name, values, Quantisation(scales, axis=axis), True)
+
+    def widened(self, name: str, stored: int) -> int:
+        """Emit the float32 values of a stored constant, and return the index of their tensor."""
+        made = self.builder.tensor(name, self.builder.shape(stored))
+        return self.builder.operator("DEQUANTIZE", [stored], made)
 
 
 EMITTERS: dict[type[Operation], Any] = {

@@ -20,6 +20,9 @@ from mobilenetv2.text import line
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 FILES = frozenset({CONFIG, WEIGHTS, CARD})
+METADATA = {"format_version": str(FORMAT_VERSION)}
+"""Metadata of a weights file: only one entry, because safetensors writes several in an order that
+changes from call to call, but the same weights should give the same bytes."""
 DTYPES = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2")}
 
 
@@ -45,11 +48,8 @@ def save(
 
     stored = {name: np.ascontiguousarray(array, dtype) for name, array in arrays.items()}
     check_arrays(config.spec, stored, str(folder))
-    # Only one entry: safetensors writes several in an order that changes from call to call, but
-    # the same weights should give the same bytes.
-    metadata = {"format_version": str(FORMAT_VERSION)}
     with atomic_folder(folder) as temporary:
-        write_atomically(temporary / WEIGHTS, serialise(stored, metadata))
+        write_atomically(temporary / WEIGHTS, serialise(stored, METADATA))
         write_atomically(temporary / CONFIG, config.to_json())
         write_atomically(temporary / CARD, card(config, title(folder)))
 

@@ -3,6 +3,7 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from mobilenetv2.checkpoints.foreign.litert import litert_facts
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.graph.flatbuffer import Builder, Quantisation
-from mobilenetv2.graph.litert import write_litert
+from mobilenetv2.graph.litert import Storage, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
@@ -21,13 +22,13 @@ SPEC = published("small", width=0.1, classes=4)
 CONFIG = ModelConfig.default(SPEC)
 
 
-def data(half: bool = False) -> bytes:
-    return write_litert(lower(CONFIG, random_arrays(SPEC)), half=half)
+def data(storage: Storage = "float32") -> bytes:
+    return write_litert(lower(CONFIG, random_arrays(SPEC)), storage)
 
 
-@pytest.mark.parametrize("half", [False, True])
-def test_the_facts_of_a_classifier(half: bool) -> None:
-    found = litert_facts(data(half), PATH)
+@pytest.mark.parametrize("storage", get_args(Storage))
+def test_the_facts_of_a_classifier(storage: Storage) -> None:
+    found = litert_facts(data(storage), PATH)
     assert (found.size, found.channels, found.layout) == (SPEC.size, 3, "NHWC")
     assert (found.batch, found.classes, found.meaning) == (1, 4, "linear")
     assert found.input_range is None and found.scaled is None

@@ -200,13 +200,15 @@ def _with_options(operator: Any, codes: list[tuple[int, object]]) -> tuple[objec
 def _without_casts(
     tensors: list[Tensor], operators: list[Operator]
 ) -> tuple[list[Tensor], list[Operator]]:
-    """Remove the operators that widen float16 constants, and widen the constants instead."""
+    """Remove the operators that make float32 constants of stored ones, and do so here."""
     tensors, kept = list(tensors), []
     for operator in operators:
-        given = tensors[operator.inputs[0]].values if len(operator.inputs) == 1 else None
-        if operator.kind == "DEQUANTIZE" and given is not None and given.dtype == np.float16:
+        given = tensors[operator.inputs[0]] if operator.kind == "DEQUANTIZE" else None
+        stored = given is not None and (given.dtype == "float16" or given.scale is not None)
+        if given is not None and given.values is not None and stored:
             (made,) = operator.outputs
-            tensors[made] = dataclasses.replace(tensors[made], values=given.astype(np.float32))
+            values = given.values.astype(np.float32)
+            tensors[made] = dataclasses.replace(tensors[made], values=values)
         else:
             kept.append(operator)
     return tensors, kept

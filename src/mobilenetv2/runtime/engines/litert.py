@@ -23,7 +23,7 @@ from mobilenetv2.graph.graph import (
     Steps,
     zero_integers,
 )
-from mobilenetv2.graph.litert import CONFIG, SIGNED, outline
+from mobilenetv2.graph.litert import CONFIG, SIGNED, Storage, outline
 from mobilenetv2.graph.lowering import lower_shapes
 from mobilenetv2.model import seal
 from mobilenetv2.model.outputs import logits_of, require_probabilities
@@ -95,10 +95,14 @@ def difference(data: bytes, found: "Graph", config: ModelConfig) -> str:
         for name, tensor in graph.tensors.items()
     }
     operations = tuple(_layer_as_stored(op, named) for op in graph.operations)
-    half = any(tensor.dtype == "float16" for tensor in found.tensors)
+    storage: Storage = "float32"
+    if any(tensor.dtype == "float16" for tensor in found.tensors):
+        storage = "float16"
+    elif any(f"{layer.name}.weight.int8" in named for layer in graph.layers()):
+        storage = "int8"
     try:
         body, learned = outline(
-            graph.replace(tensors=tensors, operations=operations), half,
+            graph.replace(tensors=tensors, operations=operations), storage,
             unsigned and not pictures, PROBABILITIES in ends,
         )  # fmt: skip
     except (OverflowError, struct.error):  # of a zero point

@@ -389,7 +389,7 @@ def test_a_float16_file_comes_in_with_its_halves(tmp_path: Path) -> None:
     spec = published("small", width=0.1, classes=4)
     arrays = random_arrays(spec)
     (tmp_path / "m.tflite").write_bytes(
-        write_litert(lower(ModelConfig.default(spec), arrays), half=True)
+        write_litert(lower(ModelConfig.default(spec), arrays), "float16")
     )
     config, found = read_checkpoint(tmp_path / "m.tflite")
     assert config.spec == spec

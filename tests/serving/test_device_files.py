@@ -1,0 +1,105 @@
+"""Files for the browser: LiteRT computes the network from them, and they make its folder again."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from heads import HEADS, with_head
+
+from mobilenetv2.editions import numpy as plain
+from mobilenetv2.errors import ArtifactError, WeightsError
+from mobilenetv2.evaluation.gradcam import class_weights
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import Arrays, random_arrays
+from mobilenetv2.runtime.predictor import create_engine, load_artifact
+from mobilenetv2.serving.device_files import NAMES, device_file, why_not
+from mobilenetv2.spec.published import published
+from mobilenetv2.spec.records import ModelConfig
+
+SPEC = published("small", width=0.25, classes=5)
+CONFIG = ModelConfig.default(SPEC)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "shoes"
+    store.save(folder, CONFIG, random_arrays(SPEC))
+    return folder
+
+
+def read(data: bytes) -> Arrays:
+    from safetensors.numpy import load
+
+    return load(data)
+
+
+def test_the_graph_gives_what_the_network_does(place: Path, tmp_path: Path) -> None:
+    pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
+    )
+    path = tmp_path / "model.tflite"
+    path.write_bytes(device_file(place, "model.tflite"))
+    engine = create_engine(load_artifact(path), threads=1)
+    assert set(engine.outputs) == {"logits", "features", "map"}
+    x = np.random.default_rng(0).normal(size=(2, 3, *SPEC.size)).astype(np.float32)
+    network = plain.build(SPEC, dtype="float64")
+    plain.load(network, random_arrays(SPEC))
+    last = engine.run(x, "map")
+    assert last.shape[:2] == (2, 1280)
+    np.testing.assert_allclose(last.mean((2, 3)), engine.run(x, "features"), rtol=1e-4, atol=1e-5)
+    expected = network(x)
+    # Weights of 8 bits in 52 layers, one behind the other.
+    assert np.abs(engine.run(x, "logits") - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_the_graph_is_a_quarter_of_the_weights(place: Path) -> None:
+    small, whole = (device_file(place, name) for name in ("model.tflite", "model.safetensors"))
+    # A network as narrow as this one has many biases and tables for its bytes.
+    assert len(small) < 0.5 * len(whole)
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_head_is_what_a_heat_map_needs(head: str, tmp_path: Path) -> None:
+    spec = with_head(head)
+    arrays = random_arrays(spec)
+    store.save(tmp_path / "m", ModelConfig.default(spec), arrays)
+    found = read(device_file(tmp_path / "m", "head.safetensors"))
+    assert all(array.dtype == np.float32 for array in found.values())
+    assert not any(name.startswith(("stem", "blocks", "head")) for name in found)
+    channels = found["hidden.0.weight" if "hidden.0.weight" in found else "classifier.weight"]
+    maps = np.random.default_rng(0).uniform(size=(2, 3, channels.shape[1]))
+    np.testing.assert_array_equal(
+        class_weights(spec, found, maps, 0), class_weights(spec, arrays, maps, 0)
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_config_and_weights_are_the_model_folder(dtype: str, tmp_path: Path) -> None:
+    arrays = random_arrays(SPEC)
+    store.save(tmp_path / "m", CONFIG, arrays, dtype)  # type: ignore[arg-type]
+    (tmp_path / "again").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        data = device_file(tmp_path / "m", name)
+        (tmp_path / "again" / name).write_bytes(data)
+        if dtype == "float32":
+            assert data == (tmp_path / "m" / name).read_bytes()
+    config, found = store.load(tmp_path / "again")
+    assert config == CONFIG
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array.astype(dtype).astype(np.float32))
+
+
+def test_no_other_file_is_given(place: Path) -> None:
+    for name in ("README.md", "../shoes/config.json", ""):
+        with pytest.raises(ArtifactError, match=r"known are: model\.tflite, head"):
+            device_file(place, name)
+
+
+def test_a_damaged_folder_is_refused(place: Path, tmp_path: Path) -> None:
+    for name in NAMES:
+        with pytest.raises(WeightsError, match="no such model folder"):
+            device_file(tmp_path / "none", name)
+
+
+def test_a_model_folder_runs_in_the_browser(place: Path) -> None:
+    assert why_not(place, CONFIG) == ""
