@@ -59,9 +59,9 @@ $(STAMPS)/torch: $(BIN)/python pyproject.toml constraints.txt
 # The extra torch in the same call: pip looks at every package once.
 $(STAMPS)/dev: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) $(TORCH)
-	$(PIP) --constraint constraints.txt --editable ".[torch,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[torch,serve,dev]"
 	touch $@ $(STAMPS)/torch
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,against,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,serve,against,dev]"
 	touch $@

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from mobilenetv2.runtime.classifier import Classifier as Classifier
     from mobilenetv2.runtime.prediction import predict as predict
     from mobilenetv2.runtime.stream import Answers as Answers
+    from mobilenetv2.serving.serve import app as app
+    from mobilenetv2.serving.serve import serve as serve
     from mobilenetv2.spec.network import NetworkSpec as NetworkSpec
     from mobilenetv2.spec.network import Numerics as Numerics
     from mobilenetv2.spec.network import StageSpec as StageSpec
@@ -73,9 +75,9 @@ __all__ = [
     "Numerics", "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "StudyResult",
     "Unreadable",
     "__version__",
-    "audit", "benchmark", "build", "convert", "create_model", "describe", "diagram", "evaluate",
-    "explain", "export", "export_checkpoint", "import_checkpoint", "list_models", "load", "parity",
-    "predict", "published", "quantize", "save", "study", "train",
+    "app", "audit", "benchmark", "build", "convert", "create_model", "describe", "diagram",
+    "evaluate", "explain", "export", "export_checkpoint", "import_checkpoint", "list_models",
+    "load", "parity", "predict", "published", "quantize", "save", "serve", "study", "train",
 ]  # fmt: skip
 
 HOMES = {
@@ -95,6 +97,7 @@ HOMES = {
     "runtime.classifier": ("Classifier",),
     "runtime.prediction": ("predict",),
     "runtime.stream": ("Answers",),
+    "serving.serve": ("app", "serve"),
     "spec.network": ("NetworkSpec", "Numerics", "StageSpec"),
     "spec.published": ("published",),
     "spec.records": ("Labels", "ModelConfig", "Preprocessing"),

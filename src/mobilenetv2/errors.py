@@ -141,6 +141,10 @@ EXTRAS = {
     "pi_heif": "heic",
     "pyarrow": "parquet",
     "zstandard": "zstd",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
+    "python_multipart": "serve",
 }
 """Extra of this distribution that installs an optional package, by the package's import name."""
 
@@ -163,7 +167,7 @@ def disk_sentence(error: OSError) -> str:
     return f"{place}{error.strerror or error}{_DISK.get(error.errno or 0, '')}"
 
 
-_OPTIONS = {"changes": "set"}
+_OPTIONS = {"changes": "set", "origins": "origin", "hosts": "host-name"}
 """Options of another name than their argument."""
 _typed_as_options = ContextVar("typed_as_options", default=False)
 

@@ -80,14 +80,8 @@ class Worker:
             return self._exchange({}, data, ANSWER_SECONDS)[1]
 
     def _start(self) -> dict[str, Any]:
-        # The package is found where this one is, also when it is not installed. Where it is, its
-        # folder must not come before the standard library.
-        place = Path(__file__).parents[1]
-        places = [] if place.name in INSTALLED else [str(place)]
-        places += os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", "-m", MODULE], env=environment,
+            [sys.executable, "-P", "-W", "ignore", "-m", MODULE], env=child_environment(),
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
@@ -155,6 +149,18 @@ def _let_go() -> None:
 
 if hasattr(os, "register_at_fork"):  # a process ends with its pipe, which a fork would keep open
     os.register_at_fork(after_in_child=_let_go)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the environment of a Python process that imports this package.
+
+    The package is found where this one is, also when it is not installed. Where it is, its folder
+    must not come before the standard library.
+    """
+    place = Path(__file__).parents[1]
+    places = [] if place.name in INSTALLED else [str(place)]
+    places += os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
 
 
 def _end(process: subprocess.Popen[bytes], owner: int) -> None:

@@ -304,7 +304,7 @@ def explanations(
                 yield Unreadable(error, path_of(photo))
                 continue
             try:
-                made = _explained(network, picture, path_of(photo), target, indices, top)
+                made = explain_picture(network, picture, path_of(photo), target, indices, top)
                 if stages is not None:
                     made = replace(made, layers=stages(picture))
             except OutputError as error:
@@ -321,10 +321,23 @@ def explanations(
     return track(explained(), "explaining", len(found)) if progress else explained()
 
 
-def _explained(
+def explain_picture(
     network: FeatureMap, picture: NDArray, photo: Path | None, target: Path | None,
     indices: list[int], top: int,
 ) -> Explanation:  # fmt: skip
+    """Return the explanation of one picture.
+
+    Args:
+        network: the network with its feature map.
+        picture: uint8 (height, width, channels) at the network's size.
+        photo: path of its photo; None for one in memory.
+        target: path where its drawing will be; None for nowhere.
+        indices: classes to explain; empty for the ``top`` most probable ones.
+        top: number of the most probable classes.
+
+    Raises:
+        OutputError: the network's outputs are not finite.
+    """
     logits, maps = network.answer(picture[None])
     config = network.config
     outputs, names = config.spec.classifier.outputs, config.labels.names

@@ -60,6 +60,25 @@ _KINDS: tuple[tuple[int, bytes, str], ...] = (
 """Offset, bytes there, and what to say; the first that fits is said."""
 
 
+_READ_MARKS = (
+    b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+",
+    b"\0\0\0\x0cjP", b"\xff\x4f\xff\x51",
+)  # fmt: skip
+"""First bytes of the formats that are read, but for those of :func:`may_be_photo`."""
+_TGA_END = b"TRUEVISION-XFILE.\0"
+
+
+def may_be_photo(data: bytes) -> bool:
+    """Return True if the first bytes are those of a format that is read, or TGA's last ones."""
+    if data.startswith(_READ_MARKS) or data.endswith(_TGA_END) or is_heic(data):
+        return True
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return True
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return True
+    return data[:1] == b"P" and data[1:2] in b"123456fFy" and data[2:3].isspace()
+
+
 def is_heic(data: bytes) -> bool:
     """Return whether the bytes are those of a HEIC or HEIF file, phones' photos."""
     return data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from mobilenetv2 import __version__
 from mobilenetv2.runtime.prediction import THRESHOLD
 from mobilenetv2.serving.device_files import CONFIG, GRAPH, HEAD, WEIGHTS, why_not
-from mobilenetv2.spec.foreign import AnyConfig, ForeignConfig
+from mobilenetv2.spec.foreign import AnyConfig
 from mobilenetv2.spec.mapping import to_mapping
 
 FOLDER = "device"
@@ -52,12 +52,10 @@ def page_facts(
 
 def _model(model: Facts, size: int | None) -> dict[str, Any]:
     config, reason = model.config, why_not(model.place, model.config)
-    own = not isinstance(config, ForeignConfig)
-    outputs = config.spec.classifier.outputs if own else config.outputs
     return {
         "name": model.name,
         "labels": list(config.labels.names),
-        "outputs": outputs,
+        "outputs": config.outputs,
         "size": list(config.preprocessing.size),
         "preprocessing": to_mapping(config.preprocessing),
         "explain": model.explains,
