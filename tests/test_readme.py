@@ -88,12 +88,28 @@ def typed(line: str, folder: Path, cache: Path, **environment: str) -> str:
     for start, extra in QUICK.items():
         line += f" {extra}" if f"mobilenetv2 {start}" in line else ""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    if " serve " in line:
+        return served(f"exec {line} --port 0", folder, {**os.environ, "PATH": path})
     variables = {**os.environ, "PATH": path, "MOBILENETV2_CACHE": str(cache), **environment}
     run = subprocess.run(
         line, shell=True, cwd=folder, env=variables, capture_output=True, text=True
     )
     assert run.returncode == 0, f"{line}\n{run.stdout}\n{run.stderr}"
     return run.stdout
+
+
+def served(line: str, folder: Path, variables: dict[str, str]) -> str:
+    """Type a line that serves, end it when it does, and return what it said."""
+    process = subprocess.Popen(
+        line, shell=True, cwd=folder, env=variables, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    with process.stderr as said:
+        first = next((text for text in said if text.startswith("serving ")), "")
+        process.terminate()
+        rest = said.read()
+    assert process.wait() == 0 and first, rest
+    return first
 
 
 def put_own_photos(folder: Path, photo_folder: Callable[[Path, int], Path]) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import zipfile
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from mobilenetv2.checkpoints.containers import litert as container
 from mobilenetv2.checkpoints.importer import read_checkpoint
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import DialectError, WeightsError
-from mobilenetv2.graph.litert import write_litert
+from mobilenetv2.graph.graph import Integers, real
+from mobilenetv2.graph.litert import Storage, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
+from mobilenetv2.model.int8 import channel_integers
 from mobilenetv2.spec.blocks import resolve
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
@@ -70,6 +73,40 @@ def test_googles_interpreter_computes_what_the_plain_reference_does(
     expected, found = network(x), interpreted(path, x)
     assert 0.5 < expected.std() < 20
     assert np.abs(found - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_weights_of_8_bits_are_computed_with_as_float32(name: str, tmp_path: Path) -> None:
+    spec, path = SPECS[name], tmp_path / "net.tflite"
+    graph = lower(config_of(spec), random_arrays(spec))
+    # The network of these numbers: the stored integers times their scales.
+    rounded = graph.with_weights(lambda weight: real(Integers(*channel_integers(weight))))
+    path.write_bytes(write_litert(rounded))
+    shape = (2, spec.input_channels, *spec.size)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    expected = interpreted(path, x)
+    path.write_bytes(write_litert(graph, "int8"))
+    found = interpreted(path, x)
+    assert 0.5 < expected.std() < 20
+    assert np.abs(found - expected).max() <= 1e-4 * max(1.0, np.abs(expected).max())
+
+
+def test_a_file_with_weights_of_8_bits_is_a_quarter_as_large() -> None:
+    graph = lower(config_of(SPECS["small"]), random_arrays(SPECS["small"]))
+    whole, half, light = (len(write_litert(graph, each)) for each in get_args(Storage))
+    assert light < 0.3 * whole and half < 0.6 * whole
+
+
+def test_weights_of_8_bits_come_back_as_the_numbers_that_they_stand_for(tmp_path: Path) -> None:
+    spec, path = SPECS["symmetric"], tmp_path / "net.tflite"
+    config, arrays = config_of(spec), random_arrays(spec)
+    path.write_bytes(write_litert(lower(config, arrays), "int8"))
+    back, found = read_checkpoint(path)
+    assert dataclasses.replace(back, origin=config.origin) == config
+    for key, (weight, bias) in fold(spec, arrays).items():
+        again = fold(spec, found)[key]
+        np.testing.assert_array_equal(again[0], real(Integers(*channel_integers(weight))))
+        np.testing.assert_array_equal(again[1], bias)
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -47,7 +47,7 @@ VERBS = {
     "quantize": "quantize a model to int8, and compare its accuracy with the float model",
     "benchmark": "compare runtimes and precisions: speed, accuracy, size, memory",
     "parity": "compare the outputs of every layer between PyTorch, Keras, JAX and NumPy",
-    "serve": "answer photos over HTTP, with a web page",
+    "serve": "answer photos over HTTP",
     "study": "run an experiment on a claim of the paper, with intervals and verdicts",
 }
 """Verbs, each with its line of the help."""

@@ -1,4 +1,4 @@
-"""Verb ``serve``: answer photos over HTTP, with a web page."""
+"""Verb ``serve``: answer photos over HTTP."""
 
 from __future__ import annotations
 
@@ -59,16 +59,13 @@ def add_options(parser: Parser) -> None:
         help="name by which callers may address this server; can be repeated (default: any; on "
         "loopback, localhost and the loopback addresses)",
     )  # fmt: skip
-    parser.add_flag("--no-page", "leave out the web page")
+    parser.add_flag("--no-page", "leave out the files for browsers")
     parser.add_flag("--no-access-log", "write no line of JSON on stderr for each request")
     parser.add_shared("--runtime", "--fast-decode", "--labels", "--preprocessing", "--resize")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0."""
-    from mobilenetv2.errors import require
-
-    require("starlette")  # before what takes longer is imported
     from mobilenetv2.serving.serve import serve
     from mobilenetv2.serving.settings import models_of_environment
 

@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilenetv2.progress import say
 from mobilenetv2.serving import openapi
-from mobilenetv2.serving.compute import job_of
+from mobilenetv2.serving.computing.compute import job_of
+from mobilenetv2.serving.computing.pool import Pool
 from mobilenetv2.serving.inference_protocol import InferenceRoutes
 from mobilenetv2.serving.log import AccessLog
 from mobilenetv2.serving.metrics import Metrics
 from mobilenetv2.serving.models import Served
-from mobilenetv2.serving.pool import Pool
 from mobilenetv2.serving.problem import Problem
 from mobilenetv2.serving.routes import Routes
 from mobilenetv2.serving.security import Guard
@@ -61,7 +61,9 @@ class Application:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._inner: ASGIApp = Starlette(
             routes=self._routes(), lifespan=self._lifespan,
-            exception_handlers={Problem: _problem, HTTPException: _unknown},
+            exception_handlers={
+                Problem: _problem, HTTPException: _unknown, Exception: _unexpected
+            },
         )  # fmt: skip
 
     def _routes(self) -> list[Route]:
@@ -166,9 +168,10 @@ class Application:
             response = problem.response()
         except Exception:
             traceback.print_exc()
-            if status:
-                raise  # the answer has begun: its connection is cut
-            response = Problem(500, UNEXPECTED).response()
+            if not status:
+                response = Problem(500, UNEXPECTED).response()
+            elif status != 500:
+                raise  # another answer has begun: its connection is cut
         if response is not None:
             await response(scope, receive, answer)
         self._noted(scope, path, status, time.perf_counter() - begin, headers)
@@ -189,6 +192,10 @@ class Application:
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
     return error.response()
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    return Problem(500, UNEXPECTED).response()
 
 
 async def _unknown(request: Request, error: Exception) -> Response:

@@ -21,7 +21,7 @@ from starlette.responses import JSONResponse, Response
 
 from mobilenetv2 import __version__
 from mobilenetv2.model.outputs import probabilities
-from mobilenetv2.serving.compute import PHOTOS, PICTURES
+from mobilenetv2.serving.computing.compute import PHOTOS, PICTURES
 from mobilenetv2.serving.models import Served, find, known_names
 from mobilenetv2.serving.problem import Problem
 from mobilenetv2.serving.requests import Upload, announced_size, read_body, require_photo

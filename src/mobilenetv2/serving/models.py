@@ -12,7 +12,7 @@ from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.runtime.loading import config_of
-from mobilenetv2.serving.compute import given_values
+from mobilenetv2.serving.computing.compute import given_values
 from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.text import quoted
 

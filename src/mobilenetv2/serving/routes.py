@@ -13,13 +13,14 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.answers import Answer
-from mobilenetv2.serving.compute import EXPLAIN, PHOTOS
+from mobilenetv2.serving.computing.compute import EXPLAIN, PHOTOS
+from mobilenetv2.serving.computing.pool import Admission, Pool
+from mobilenetv2.serving.computing.process import Result
 from mobilenetv2.serving.device_files import NAMES, device_file
 from mobilenetv2.serving.metrics import Metrics
 from mobilenetv2.serving.models import Served, find, known_names
 from mobilenetv2.serving.page_facts import Facts, page_facts
 from mobilenetv2.serving.page_files import INDEX, page_file
-from mobilenetv2.serving.pool import Admission, Pool, Result
 from mobilenetv2.serving.problem import Problem
 from mobilenetv2.serving.requests import (
     Upload,

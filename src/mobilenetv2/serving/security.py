@@ -100,5 +100,6 @@ class Guard:
 def _without_port(host: str) -> str:
     host = host.strip().lower()
     if host.startswith("["):
-        return host.partition("]")[0] + "]"
+        address, bracket, _ = host.partition("]")
+        return address + bracket
     return host.partition(":")[0]

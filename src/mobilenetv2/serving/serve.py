@@ -28,7 +28,7 @@ def serve(
 ) -> None:
     """Serve models over HTTP until SIGTERM or Ctrl-C; what was accepted is answered.
 
-    ``GET /docs`` lists the routes: ``POST /predict`` takes photos, ``GET /`` is a web page.
+    ``GET /docs`` lists the routes: ``POST /predict`` takes photos.
 
     Args:
         models: model folder, exported file, catalogue name, ``hf://OWNER/NAME``, network of any
@@ -36,7 +36,7 @@ def serve(
             names. The first one answers where a request names none.
         runtime: runtime of the computation; default: each model's default.
         fast_decode: True to decode JPEG files no larger than the network needs.
-        labels: for a file of another program: as :class:`Classifier` takes it.
+        labels: for a file of another program: as :class:`runtime.classifier.Classifier` takes it.
         preprocessing: for such a file, the same.
         resize: for such a file, the same.
         settings: fields of :class:`serving.settings.Settings`, such as ``port=8000``, ``workers=2``

@@ -75,7 +75,7 @@ class Settings:
     Without any, every name; on a loopback address, localhost and the loopback addresses.
     """
     page: bool = True
-    """True to serve the web page and its files."""
+    """True to serve the files for browsers."""
     access_log: bool = True
     """True to write a line of JSON on stderr for each request."""
 

@@ -14,7 +14,7 @@ from heads import BLOCKS, HEADS, with_head
 
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.graph.graph import Graph
-from mobilenetv2.graph.litert import CONFIG, sealed, write_litert
+from mobilenetv2.graph.litert import CONFIG, Storage, sealed, write_litert
 from mobilenetv2.graph.lowering import lower
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engines.litert import read_artifact, real, stored
@@ -40,7 +40,8 @@ def flatbuffer(file: bytes) -> bytes:
     "form",
     [
         Form(), Form(features=True), Form(half=True), Form(pictures=True), Form(last_map=True),
-        Form(half=True, pictures=True, features=True),
+        Form(half=True, pictures=True, features=True), Form(light=True),
+        Form(light=True, pictures=True, features=True, last_map=True),
     ],
 )  # fmt: skip
 def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
@@ -52,9 +53,12 @@ def test_every_form_is_read_with_its_config(tmp_path: Path, form: Form) -> None:
 
 @pytest.mark.parametrize("spec", [*map(with_head, HEADS), *BLOCKS.values()])
 @pytest.mark.parametrize("probabilities", [False, True])
-def test_every_network_is_read(tmp_path: Path, spec: NetworkSpec, probabilities: bool) -> None:
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_every_network_is_read(
+    tmp_path: Path, spec: NetworkSpec, probabilities: bool, storage: Storage
+) -> None:
     path, graph = tmp_path / "m.tflite", lower(ModelConfig.default(spec), random_arrays(spec))
-    path.write_bytes(write_litert(graph, probabilities=probabilities))
+    path.write_bytes(write_litert(graph, storage, probabilities=probabilities))
     assert read_artifact(path).config.spec == spec
 
 
@@ -87,9 +91,12 @@ ATTACKS: dict[str, Callable[[Graph], Graph]] = {
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_a_sealed_graph_that_is_not_its_configs_is_refused(tmp_path: Path, attack: str) -> None:
+@pytest.mark.parametrize("storage", ["float32", "int8"])
+def test_a_sealed_graph_that_is_not_its_configs_is_refused(
+    tmp_path: Path, attack: str, storage: Storage
+) -> None:
     path, graph = tmp_path / "m.tflite", lower(OURS, random_arrays(SPEC))
-    path.write_bytes(write_litert(ATTACKS[attack](graph)))
+    path.write_bytes(write_litert(ATTACKS[attack](graph), storage))
     with pytest.raises(ArtifactError, match=r"m\.tflite: .*another network"):
         read_artifact(path)
 

@@ -30,7 +30,7 @@ from mobilenetv2.spec.records import Labels, Preprocessing
 from mobilenetv2.text import first_line
 from mobilenetv2.worker import receive, send
 
-MODULE = "mobilenetv2.serving.compute"
+MODULE = "mobilenetv2.serving.computing.compute"
 PHOTOS, PICTURES, EXPLAIN = "photos", "pictures", "explain"
 """Kinds of groups: files of photos, uint8 pictures of the network's size, one photo to explain."""
 UNDECODABLE, WRONG, FAILED = 422, 400, 500

@@ -7,31 +7,26 @@ finds when it is done. A process that dies is replaced; what it held fails, and 
 
 import asyncio
 import itertools
-import json
 import math
-import sys
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mobilenetv2 import errors
 from mobilenetv2.errors import ArtifactError, MobileNetV2Error
 from mobilenetv2.machine import workers
-from mobilenetv2.serving.compute import EXPLAIN, MODULE
+from mobilenetv2.serving.computing.compute import EXPLAIN
+from mobilenetv2.serving.computing.process import Group, Item, Lost, Process, Result
 from mobilenetv2.serving.metrics import Metrics
 from mobilenetv2.serving.problem import Problem, busy
 from mobilenetv2.serving.settings import Settings
-from mobilenetv2.worker import HEAD, START_SECONDS, child_environment
 
 DEPTH = 2
 """Most groups that a process holds."""
 MOST_GROUP_BYTES = 64 * 2**20
 """Most bytes of a group of more than one photo."""
-MOST_REPLY = 2**28
 STUCK_SECONDS = 120
 """Seconds without an answer after which a process is taken for stuck, and killed."""
 FAILURES = 3
@@ -40,30 +35,6 @@ MOST_PAUSE = 10.0
 """Longest pause between two starts of a process that fails, in seconds."""
 END_SECONDS = 5.0
 GONE = "the process that computed it died; send it again"
-Result = NDArray | dict[str, Any] | Problem
-"""Outputs of a photo; of an explanation, its class and its PNG file; or an error."""
-
-
-class Lost(Exception):
-    """End of a process's answers."""
-
-
-@dataclass(slots=True, eq=False)
-class _Item:
-    model: str
-    kind: str
-    data: bytes
-    count: int
-    """Number of photos: 1, or more for pictures in one array."""
-    options: Mapping[str, Any]
-    since: float
-    future: "asyncio.Future[list[Result]]"
-
-
-@dataclass(slots=True, eq=False)
-class _Group:
-    items: list[_Item]
-    timer: asyncio.TimerHandle | None = None
 
 
 class Admission:
@@ -90,119 +61,11 @@ class Admission:
         self._pool._take_places(-self.photos, -self.size)
 
 
-class _Process:
-    """One process, with its groups.
-
-    Args:
-        process: the process, which has said that it is ready.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.held: dict[int, _Group] = {}
-        self.ended = False
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
-    @classmethod
-    async def start(cls, job: Mapping[str, Any], loud: bool) -> "_Process":
-        """Start a process, and wait until its models have answered.
-
-        Args:
-            job: the first message.
-            loud: True if it may write notes on stderr.
-
-        Raises:
-            MobileNetV2Error: a model cannot be loaded.
-            Lost: it died.
-        """
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-W", "ignore", "-m", MODULE, env=child_environment(),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=None if loud else asyncio.subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
-        made = cls(process)
-        try:
-            async with asyncio.timeout(START_SECONDS):
-                made._write(job, [])
-                said, _ = await made.receive()
-        except (TimeoutError, Lost) as error:
-            await made.end(0)
-            raise Lost(f"a process that computes did not start ({error or 'too late'})") from None
-        except BaseException:
-            await made.end(0)
-            raise
-        if "error" in said:
-            await made.end(0)
-            kind = getattr(errors, str(said.get("kind")), ArtifactError)
-            own = isinstance(kind, type) and issubclass(kind, MobileNetV2Error)
-            raise (kind if own else ArtifactError)(str(said["error"]))
-        return made
-
-    def send(self, number: int, group: _Group) -> None:
-        """Send a group; a process that is gone is found by its missing answer."""
-        self.held[number] = group
-        first = group.items[0]
-        said = {
-            "id": number, "model": first.model, "kind": first.kind, "options": dict(first.options),
-            "sizes": [len(item.data) for item in group.items],
-        }  # fmt: skip
-        self._write(said, [item.data for item in group.items])
-
-    def _write(self, said: Mapping[str, Any], parts: Sequence[bytes]) -> None:
-        assert self._process.stdin is not None
-        text = json.dumps(said).encode()
-        head = HEAD.pack(len(text), sum(map(len, parts)))
-        try:
-            self._process.stdin.writelines([head + text, *parts])
-        except (RuntimeError, OSError):  # it died: its reader finds that out
-            self.kill()
-
-    async def receive(self) -> tuple[dict[str, Any], bytes]:
-        """Return the next answer.
-
-        Raises:
-            Lost: there is none.
-        """
-        assert self._process.stdout is not None
-        try:
-            length, size = HEAD.unpack(await self._process.stdout.readexactly(HEAD.size))
-            if length > MOST_REPLY or size > MOST_REPLY:
-                raise Lost("its answer is too large")
-            text = await self._process.stdout.readexactly(length)
-            return json.loads(text), await self._process.stdout.readexactly(size)
-        except (asyncio.IncompleteReadError, OSError, ValueError) as error:
-            raise Lost(str(error)) from None
-
-    def kill(self) -> None:
-        """End the process at once."""
-        if self._process.returncode is None and not self.ended:
-            try:
-                self._process.kill()
-            except ProcessLookupError:
-                self.ended = True
-
-    async def end(self, seconds: float) -> None:
-        """Let the process end by closing its stdin; kill it after some seconds."""
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._process.wait()
-        except TimeoutError:
-            self.kill()
-            await self._process.wait()
-        self.ended = True
-
-
 @dataclass(slots=True)
 class _Slot:
     """Place of a process, and of those that replace it."""
 
-    process: _Process | None = None
+    process: Process | None = None
     state: str = "starting"
     restarts: int = 0
     reason: str = ""
@@ -212,7 +75,7 @@ class _Slot:
 class _Queue:
     """Items that wait, in the order in which they came."""
 
-    items: deque[_Item] = field(default_factory=deque)
+    items: deque[Item] = field(default_factory=deque)
 
 
 class Pool:
@@ -330,13 +193,13 @@ class Pool:
 
         Args:
             model: name of the model.
-            kind: kind of the group, one of :mod:`mobilenetv2.serving.compute`.
+            kind: kind of the group, one of :mod:`mobilenetv2.serving.computing.compute`.
             data: a photo's file, or ``count`` pictures.
             count: number of photos.
             options: options of the kind.
         """
         loop = asyncio.get_running_loop()
-        item = _Item(model, kind, data, count, options or {}, loop.time(), loop.create_future())
+        item = Item(model, kind, data, count, options or {}, loop.time(), loop.create_future())
         self._queues.setdefault((model, kind), _Queue()).items.append(item)
         self._dispatch()
         try:
@@ -384,8 +247,8 @@ class Pool:
         return min(filled, key=lambda queue: queue.items[0].since, default=None)
 
     @staticmethod
-    def _group(queue: _Queue, most: int) -> _Group:
-        items: list[_Item] = []
+    def _group(queue: _Queue, most: int) -> Group:
+        items: list[Item] = []
         size = 0
         while queue.items and len(items) < most:
             item = queue.items[0]
@@ -395,14 +258,14 @@ class Pool:
             if not item.future.done():
                 items.append(item)
                 size += len(item.data)
-        return _Group(items)
+        return Group(items)
 
     async def _keep(self, slot: _Slot, loud: bool) -> None:
         """Keep a process running in a slot, until the pool closes."""
         failures = 0
         while not self._closing:
             try:
-                process = await _Process.start(self._job, loud)
+                process = await Process.start(self._job, loud)
             except (MobileNetV2Error, Lost, OSError) as error:
                 failures += 1
                 slot.reason = str(error)
@@ -433,7 +296,7 @@ class Pool:
             known = error if isinstance(error, MobileNetV2Error) else ArtifactError(str(error))
             self.failed.set_result(known)
 
-    async def _read(self, process: _Process) -> None:
+    async def _read(self, process: Process) -> None:
         """Take the answers of a process until it ends."""
         while True:
             try:
@@ -444,7 +307,7 @@ class Pool:
                 return
             self._dispatch()
 
-    def _finish(self, group: _Group, said: Mapping[str, Any], data: bytes) -> None:
+    def _finish(self, group: Group, said: Mapping[str, Any], data: bytes) -> None:
         """Give each item its results."""
         if group.timer is not None:
             group.timer.cancel()
@@ -477,7 +340,7 @@ class Pool:
                     outcome = "refused" if isinstance(one, Problem) else "answered"
                     self._metrics.photos.labels(model, outcome).inc()
 
-    def _lose(self, process: _Process) -> None:
+    def _lose(self, process: Process) -> None:
         """Fail what a process held when it died."""
         for group in process.held.values():
             if group.timer is not None:

@@ -1,0 +1,1 @@
+"""Processes that decode and compute, and the queue before them."""

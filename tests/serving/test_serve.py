@@ -1,0 +1,34 @@
+import sys
+
+import pytest
+
+import mobilenetv2 as mn
+from mobilenetv2.errors import MissingExtra, MobileNetV2Error
+
+
+def test_an_application_has_its_models_and_settings() -> None:
+    app = mn.app({"a": "embedded", "b": "embedded"}, port=1, access_log=False)
+    assert [model.name for model in app.models] == ["a", "b"]
+    assert app.settings.port == 1
+    app._stack.close()
+
+
+def test_a_wrong_setting_is_an_error_before_anything_starts() -> None:
+    with pytest.raises(MobileNetV2Error, match="token"):
+        mn.app("embedded", token="x")
+    with pytest.raises(MobileNetV2Error, match="port"):
+        mn.serve("embedded", port=-1)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "python_multipart", None)
+    with pytest.raises(MissingExtra, match="python_multipart"):
+        mn.app("embedded")
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "mobilenetv2.serving.computing.process.MODULE", "mobilenetv2.serving.none_such"
+    )
+    with pytest.raises(MobileNetV2Error, match="did not start"):
+        mn.serve("embedded", port=0, workers=1, access_log=False)
