@@ -31,6 +31,7 @@ DISTRIBUTIONS = {
     "pi_heif": "pi-heif",
     "sklearn": "scikit-learn",
     "ai_edge_litert": "ai-edge-litert",
+    "python_multipart": "python-multipart",
 }
 """Import names that are not the name to install."""
 

@@ -45,7 +45,7 @@ def running(
             access_log=False,
             ws="none",
             server_header=False,
-        )  # fmt: skip
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()

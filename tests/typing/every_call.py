@@ -87,6 +87,13 @@ def artifacts() -> None:
     assert_type(mn.benchmark("runs/shoes/best"), mn.Benchmark)
 
 
+def serving() -> None:
+    """Photos answered over HTTP."""
+    application = mn.app({"shoes": "runs/shoes/best"}, workers=2)
+    assert_type(application.settings.port, int)
+    mn.serve(["runs/shoes/best", "embedded"], port=9000, tokens="tokens.txt")
+
+
 def studies() -> None:
     """Experiments."""
     found = mn.study("memory", "studies/memory", quick=True, seeds=2)
