@@ -125,7 +125,7 @@ def test_a_full_queue_is_said_before_the_body_is_read(start: Start, jpeg: Jpeg) 
 
 
 def test_a_slow_body_and_a_late_answer(start: Start, jpeg: Jpeg) -> None:
-    with start(body_seconds=0.2, deadline=0.05) as client:
+    with start(body_seconds=2, deadline=0.05) as client:
         port = client.base_url.port
         assert port is not None
         with socket.create_connection(("127.0.0.1", port)) as slow:

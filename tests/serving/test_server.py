@@ -43,18 +43,25 @@ def test_what_was_accepted_is_answered_at_sigterm(jpeg: Jpeg) -> None:
         files = [("f", (f"{at}.png", jpeg(at, "PNG", 700))) for at in range(10)]
 
         def ask() -> None:
-            statuses.append(httpx.post(f"{address}/predict", files=files, timeout=60).status_code)
+            try:
+                response = httpx.post(f"{address}/predict", files=files, timeout=60)
+                statuses.append(response.status_code)
+            except httpx.TransportError:
+                statuses.append(0)
 
         threads = [threading.Thread(target=ask) for _ in range(4)]
         for thread in threads:
             thread.start()
-        while httpx.get(f"{address}/health").json()["admitted_photos"] < 11:
-            assert process.poll() is None
+        admitted = 0
+        while admitted < 31 and all(thread.is_alive() for thread in threads):
+            admitted = httpx.get(f"{address}/health").json()["admitted_photos"]
         process.send_signal(signal.SIGTERM)
         for thread in threads:
             thread.join()
         assert process.wait(60) == 0
-        assert set(statuses) <= {200, 503} and statuses.count(200) >= 1
+        if admitted >= 31:  # all four were there; else the machine is too fast or too busy
+            assert statuses == [200] * 4
+        assert 200 in statuses
 
 
 def test_ctrl_c_ends_it() -> None:
