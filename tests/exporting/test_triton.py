@@ -27,8 +27,7 @@ def parsed(place: Path) -> Any:
         "tritonclient.grpc.model_config_pb2",
         reason="tritonclient is not installed: pip install 'tritonclient[grpc]'",
     )
-    from google.protobuf import text_format
-
+    text_format: Any = pytest.importorskip("google.protobuf.text_format")
     text = (place / "config.pbtxt").read_text("utf-8")
     return text_format.Parse(text, schema.ModelConfig()), schema
 

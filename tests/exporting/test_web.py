@@ -17,6 +17,7 @@ from mobilenetv2.formats import WEB
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.serving import page_files
+from mobilenetv2.serving.device_files import NAMES
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
@@ -62,7 +63,7 @@ def test_the_folder_is_the_page_with_the_model(shoes: Path, tmp_path: Path) -> N
     found = contents(site)
     assert found.keys() == {
         "index.html", "page/main.js", "vendor/litert/engine.wasm", "vendor/fflate.js", "page.json",
-        "README.txt", *(f"device/shoes/{name}" for name in web.NAMES),
+        "README.txt", *(f"device/shoes/{name}" for name in NAMES),
     }  # fmt: skip
     assert found["vendor/litert/engine.wasm"] == WASM
     assert {path.split("/")[0] for path in found} == set(WEB.entries)
