@@ -41,7 +41,10 @@ const isCount = (value) => Number.isSafeInteger(value) && /** @type {number} */ 
  * @returns {{tensors: Map<string, Tensor>, metadata: Record<string, string>}}
  */
 export function read(file) {
-  const bytes = file instanceof Uint8Array ? file : new Uint8Array(file);
+  const bytes =
+    file instanceof ArrayBuffer
+      ? new Uint8Array(file)
+      : new Uint8Array(file.buffer, file.byteOffset, file.byteLength);
   if (bytes.length < 8) throw damaged("it is shorter than the length of its header");
   const view = new DataView(bytes.buffer, bytes.byteOffset, 8);
   const length = Number(view.getBigUint64(0, true));
