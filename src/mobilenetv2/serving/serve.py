@@ -48,6 +48,13 @@ def serve(
         WeightsError, ArtifactError, SpecError: a model cannot be found, read or run.
         MobileNetV2Error: a setting is unknown or impossible, or the port is in use.
         KeyboardInterrupt: Ctrl-C.
+
+    Example:
+        >>> import mobilenetv2 as mn
+        >>> mn.serve("embedded", port=99999)
+        Traceback (most recent call last):
+            ...
+        mobilenetv2.errors.MobileNetV2Error: port 99999 must be from 0 to 65535
     """
     application = app(
         models, runtime=runtime, fast_decode=fast_decode, labels=labels,
@@ -70,8 +77,20 @@ def app(
 ) -> "Application":
     """Return an ASGI application that serves models, to be run by any ASGI server or mounted.
 
-    The arguments and errors are those of :func:`serve`. ``host`` and ``port`` are only used to
-    choose the names by which callers may address it; ``hosts`` sets them.
+    ``host`` and ``port`` among the settings only choose the names by which callers may address it;
+    ``hosts`` sets them.
+
+    Args:
+        models: models, as :func:`serve` takes them.
+        runtime: runtime of the computation; default: each model's default.
+        fast_decode: True to decode JPEG files no larger than the network needs.
+        labels: labels of a file of another program, as for :func:`serve`.
+        preprocessing: preprocessing of such a file.
+        resize: resize of such a file.
+        settings: fields of :class:`serving.settings.Settings`.
+
+    Raises:
+        MobileNetV2Error: as :func:`serve`, before anything starts.
 
     Example:
         >>> import mobilenetv2 as mn
