@@ -161,7 +161,7 @@ async function minimise(measure, at, tolerance, steps, pause) {
       there = measure(next);
       if (there.loss <= here.loss + 1e-4 * length * slope) break;
     }
-    if (length <= 1e-12) break; // no smaller loss can be told from rounding
+    if (!(there.loss < here.loss)) break; // a smaller loss cannot be told from rounding
     const step = next.map((value, i) => value - at[i]);
     const change = there.gradient.map((value, i) => value - here.gradient[i]);
     const curvature = dot(step, change);

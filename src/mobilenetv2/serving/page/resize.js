@@ -185,7 +185,7 @@ function requireMemory(picture, width, height) {
     `${picture.width} x ${picture.height} pixels, resized to ${width} x ${height} for this ` +
       `network, take ${Math.round(needed / 1e6)} MB, more than the limit of ` +
       `${Math.round(MOST / 1e6)} MB; ` +
-      `${narrow ? "the photo is too long and narrow: crop it" : "crop it or make it smaller"} first`,
+      `${narrow ? "it is too long and narrow: crop it" : "crop it or make it smaller"} first`,
   );
 }
 

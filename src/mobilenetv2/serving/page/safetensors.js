@@ -110,7 +110,6 @@ function isTable(value) {
 
 /** @param {Uint8Array} bytes @returns {Record<string, unknown>} */
 function parseHeader(bytes) {
-  if (bytes[0] !== 0x7b) throw damaged("its header is no JSON object"); // as the package: "{" first
   let header;
   try {
     header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
