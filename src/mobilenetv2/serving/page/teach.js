@@ -34,6 +34,8 @@ export class Taught {
     this.labels = labels;
     this.result = result;
     this.outputs = "softmax";
+    /** For heat maps, which need the pooling only where there are hidden layers. */
+    this.classifier = { pooling: "average", hidden: [], outputs: "softmax" };
     this.tensors = new Map([
       ["classifier.weight", { dtype: "F32", shape: [labels.length, width], data: weight }],
       ["classifier.bias", { dtype: "F32", shape: [labels.length], data: bias }],

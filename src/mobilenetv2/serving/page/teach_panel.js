@@ -66,7 +66,11 @@ export function mountTeach(section, page) {
       { className: "teach-row" },
       folder.button,
       folder.input,
-      button(say("teach.add"), () => cards.get(teacher.addClass())?.name.select()),
+      button(say("teach.add"), () => {
+        const added = teacher.addClass();
+        update();
+        cards.get(added)?.name.select();
+      }),
     ),
   );
   const train = button(say("teach.train"), () => attempt(() => teacher.train()));
