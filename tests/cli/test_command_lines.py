@@ -48,3 +48,30 @@ def test_ctrl_c_at_any_moment_is_no_traceback(model: Path, photos: Path) -> None
         statuses.append(process.returncode)
         assert b"Traceback" not in err and b"Exception ignored" not in err, err
     assert {*statuses} <= {0, 130, -signal.SIGINT} and any(statuses)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_ctrl_c_in_a_callback_of_python_ends_the_command(again: bool) -> None:
+    """Weak references call back from places that cannot pass on an error."""
+    program = f"""
+import sys, time, weakref
+from mobilenetv2.__main__ import raise_again
+class Some: pass
+def callback(reference):
+    raise {"KeyboardInterrupt" if again else "ValueError('seen')"}
+sys.unraisablehook = raise_again
+some = Some()
+reference = weakref.ref(some, callback)
+del some
+try:
+    time.sleep({60 if again else 0.2})
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    if again:
+        assert time.monotonic() - begun < 50, "the call that waits was not interrupted"
+        assert (done.returncode, done.stderr) == (130, b"")
+    else:  # other errors are reported as ever
+        assert done.returncode == 0 and b"ValueError: seen" in done.stderr
