@@ -14,7 +14,7 @@ TORCH := $(shell sed -n 's/^\(torch==.*\)/\1/p' constraints.txt)
 # More options of the tests: make test PYTEST='-k words'
 PYTEST ?=
 
-.PHONY: demo test test-all data bench check format clean
+.PHONY: demo test test-all web data bench check format clean
 
 demo: $(STAMPS)/torch
 	$(BIN)/python examples/demo.py
@@ -24,6 +24,14 @@ test: $(STAMPS)/dev
 
 test-all: $(STAMPS)/all
 	$(BIN)/python -m pytest -n 2 $(PYTEST)
+
+# What the page of `serve` needs of other makers (LiteRT.js), into src/mobilenetv2/serving/vendor.
+# Without it the page works too, but computes on the server only. Needs Node.js 20 and npm.
+web: web/node_modules/.built
+
+web/node_modules/.built: web/package.json web/package-lock.json web/build.mjs
+	cd web && npm ci --ignore-scripts --loglevel=error && npm run --silent build
+	touch $@
 
 # What the longer tests and the benchmarks read, into MOBILENETV2_DATA (else data/): 180 MB.
 data: $(STAMPS)/torch
@@ -44,7 +52,7 @@ format: $(STAMPS)/dev
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist web/node_modules src/mobilenetv2/serving/vendor
 
 $(BIN)/python:
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "Python 3.11 or newer is needed"'
@@ -63,5 +71,5 @@ $(STAMPS)/dev: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(STAMPS)/torch
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,serve,against,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,serve,against,clients,dev]"
 	touch $@

@@ -1,6 +1,7 @@
 """Files of the page: which there are, as what they are sent, and that no path leads elsewhere."""
 
 import gzip
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,14 @@ def test_a_page_without_other_makers_files_is_still_one(here: Path) -> None:
     (here / "vendor").rename(here / "elsewhere")
     assert list(all_files()) == ["index.html", "page/main.js"]
     assert "vendor/litert and vendor/fflate.js are missing" in missing_vendor()
+
+
+def test_what_make_web_builds_is_in_the_wheel_and_not_in_git() -> None:
+    root = Path(__file__).parents[2]
+    wheel = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["hatch"]["build"]
+    folder = "src/mobilenetv2/serving/vendor/"
+    assert f"{folder}**" in wheel["targets"]["wheel"]["artifacts"]
+    assert f"/{folder}" in (root / ".gitignore").read_text("utf-8").splitlines()
+    # The lock file works with any registry, and holds every package to its content.
+    lock = (root / "web" / "package-lock.json").read_text("utf-8")
+    assert "://" not in lock and lock.count('"integrity": "sha512-') > 3
