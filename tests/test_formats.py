@@ -16,6 +16,7 @@ from mobilenetv2.formats import (
     ALIASES,
     BY_ENDING,
     ENGINES,
+    EXPORTED,
     FORMATS,
     GRAPHS,
     INT8,
@@ -45,6 +46,8 @@ LISTED = re.compile(
 )
 EXAMPLE = re.compile(r"^ +mobilenetv2 .*$", re.MULTILINE)
 """A command in a help text."""
+ALONE = EXPORTED.keys() - FORMATS
+"""What is written only by name, since it is no file for a runtime."""
 
 
 def literals(node: ast.AST) -> list[str]:
@@ -106,7 +109,7 @@ def defines(runtime: str, function: str) -> bool:
     return path.is_file() and f"\ndef {function}(" in path.read_text("utf-8")
 
 
-@pytest.mark.parametrize("made", FORMATS.values(), ids=FORMATS)
+@pytest.mark.parametrize("made", EXPORTED.values(), ids=EXPORTED)
 def test_every_format_has_its_modules_and_its_packages_an_extra(made: Format) -> None:
     module = importlib.import_module(f"mobilenetv2.exporting.{made.writer or made.name}")
     assert callable(getattr(module, f"write_{made.name}"))
@@ -161,7 +164,7 @@ def test_what_is_not_installed_is_found_by_package(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("verb", "option", "known"),
     [
-        ("export", "--format", FORMATS),
+        ("export", "--format", EXPORTED),
         ("export", "--precision", PRECISIONS),
         ("quantize", "--format", OF_INT8),
         ("benchmark", "--runtime", RUNTIMES),
@@ -183,7 +186,7 @@ def test_the_command_line_offers_what_the_table_has(
         assert list(action.choices) == list(known)
     else:
         assert callable(action.type) and action.type(",".join(known)) == list(known)
-        assert action.type("all") == list(known)
+        assert action.type("all") == [name for name in known if name not in ALONE]
         for other, name in ALIASES.items():
             if name in known:
                 assert action.type(other) == [name]
@@ -191,4 +194,4 @@ def test_the_command_line_offers_what_the_table_has(
 
 def test_the_page_of_exports_names_every_format() -> None:
     text = " ".join((ROOT / "docs" / "export.md").read_text("utf-8").split())
-    assert not [made.title for made in FORMATS.values() if made.title not in text]
+    assert not [made.title for made in EXPORTED.values() if made.title not in text]

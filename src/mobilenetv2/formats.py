@@ -13,9 +13,9 @@ from typing import Literal
 Precision = Literal["float32", "float16", "bfloat16", "int8"]
 FormatName = Literal[
     "onnx", "openvino", "litert", "savedmodel", "keras", "pt2", "executorch", "coreml", "ncnn",
-    "mnn",
+    "mnn", "triton", "web",
 ]  # fmt: skip
-"""Names of :data:`FORMATS`."""
+"""Names of :data:`EXPORTED`."""
 Int8Format = Literal["onnx", "openvino", "litert"]
 """Names of the formats that ``quantize`` writes."""
 PRECISIONS: tuple[Precision, ...] = ("float32", "float16", "bfloat16")
@@ -67,6 +67,13 @@ class Format:
     """True if ``weights import`` reads the network from the graph in any such file."""
     writer: str = ""
     """Module of ``exporting`` that has ``write_NAME``; '' if it has the format's name."""
+    place: Literal["", "whole", "named"] = ""
+    """Folder that ``export`` writes: '' for MODEL.FORMAT in a given folder (or a file), 'whole' for
+    the given folder itself, 'named' for one in it with the model's name."""
+    entries: tuple[str, ...] = ()
+    """Names of what may be in such a folder. One that holds anything else is not replaced."""
+    tolerance: float | None = None
+    """Largest allowed difference as a fraction of the largest output; None for the precision's."""
 
     @property
     def ending(self) -> str:
@@ -183,9 +190,26 @@ FORMATS: dict[str, Format] = {
             "mnn", "MNN", ".mnn", "Alibaba's small runtime, CPU and GPU", "phones, ARM boards",
             ("MNN",), ("float32", "float16"), readable=True, writer="converted",
         ),
+        Format(
+            "triton", "Triton", "", "a model of a repository of NVIDIA's Triton, in ONNX",
+            "servers", ("onnxruntime",), ("float32", "float16"),
+            options=frozenset({"pictures", "any_size", "opset"}), place="named",
+            entries=("config.pbtxt", "labels.txt", "1"),
+            refusal="a folder for Triton, which reads the model.onnx in it",
+        ),
     )
 }  # fmt: skip
-"""Formats by name, in the order in which they are listed."""
+"""Formats of files for a runtime by name, in the order in which they are listed."""
+WEB = Format(
+    "web", "page", "", "a page for any web host: browsers compute the model, and photos stay there",
+    "browsers", ("ai_edge_litert",), place="whole",
+    entries=("index.html", "page.json", "page", "vendor", "device", "README.txt"), tolerance=0.25,
+)  # fmt: skip
+"""A page with a model in it. It stands beside the table, since it is no file for a runtime: its
+weights are stored in 8 bits, so that it has no precision to choose and a tolerance of its own. That
+is twice the largest difference that was measured: 0.12, on drawn pictures of no clear class."""
+EXPORTED: dict[str, Format] = {**FORMATS, WEB.name: WEB}
+"""All that ``export`` writes, by name."""
 
 RUNTIMES: dict[str, Runtime] = {
     made.name: made

@@ -9,7 +9,7 @@ import pytest
 from mobilenetv2 import formats
 from mobilenetv2.cli.main import main
 from mobilenetv2.errors import installing
-from mobilenetv2.formats import FORMATS
+from mobilenetv2.formats import EXPORTED
 
 
 def test_one_file_is_written_and_predicts_the_same(
@@ -64,10 +64,10 @@ def test_several_at_once_as_json(
 def test_the_list_has_every_format(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "--list"]) == 0
     shown = capsys.readouterr().out
-    assert all(name in shown for name in FORMATS)
+    assert all(name in shown for name in EXPORTED)
     assert main(["export", "--list", "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [row["format"] for row in rows] == list(FORMATS)
+    assert [row["format"] for row in rows] == list(EXPORTED)
 
 
 def test_a_missing_package_is_named_before_anything_is_written(

@@ -11,7 +11,7 @@ from mobilenetv2.exporting import verify
 from mobilenetv2.exporting.export import export, precisions
 from mobilenetv2.exporting.job import NotKept, Outcome
 from mobilenetv2.exporting.verify import Comparison
-from mobilenetv2.formats import FORMATS, FormatName
+from mobilenetv2.formats import EXPORTED, FORMATS, FormatName
 from mobilenetv2.model.outputs import softmax
 from mobilenetv2.networks.folders import load
 from mobilenetv2.runtime.predictor import load_predictor
@@ -135,4 +135,4 @@ def test_what_is_refused(model: Path, tmp_path: Path) -> None:
 
 
 def test_the_names_of_the_formats_are_the_tables() -> None:
-    assert FormatName.__args__ == tuple(FORMATS)  # type: ignore[attr-defined]
+    assert FormatName.__args__ == tuple(EXPORTED)  # type: ignore[attr-defined]

@@ -8,7 +8,7 @@ import pytest
 from mobilenetv2.errors import MobileNetV2Error, WeightsError
 from mobilenetv2.model import store
 from mobilenetv2.networks.folders import load
-from mobilenetv2.networks.given_model import located
+from mobilenetv2.networks.given_model import GivenModel, located
 from mobilenetv2.weights import Imported
 
 
@@ -18,6 +18,36 @@ def test_a_folder_and_a_name_are_where_they_are(model: Path) -> None:
             assert (found.place, found.name) == (model, str(model))
     with located("embedded") as found:
         assert (found.place / "config.json").is_file() and found.name == "embedded"
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("runs/shoes/best", "shoes"),
+        ("runs/shoes/last/", "shoes"),
+        ("runs/v1.2", "v1.2"),
+        ("files/hats.int8.tflite", "hats.int8"),
+        ("runs/my shoes (ü)", "my-shoes"),
+        ("runs/" + "x" * 80, "x" * 64),
+        ("runs/鞋", "model"),
+        (".", "here"),
+        ("embedded", "embedded"),
+        ("hf://somebody/mobilenet", "mobilenet"),
+        ("MobileNetV2", "MobileNetV2"),
+    ],
+)
+def test_the_title_is_a_name_for_folders_and_addresses(
+    name: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home := tmp_path / "here").mkdir()
+    monkeypatch.chdir(home)
+    place = Path(name)
+    if name.startswith("runs"):
+        place.mkdir(parents=True)
+    elif name.startswith("files"):
+        place.parent.mkdir()
+        place.write_bytes(b"x")
+    assert GivenModel(place, name).title == title
 
 
 @pytest.mark.parametrize("edition", ["torch", "numpy"])

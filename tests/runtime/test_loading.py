@@ -93,6 +93,7 @@ def test_options_that_cannot_be_with_an_exported_file(exported: Path) -> None:
         ("m.pt2", "a program of PyTorch, which is not run here"),
         ("m.savedmodel", "a program of TensorFlow, which is not run here"),
         ("m.mlpackage", "runs on Apple's systems only"),
+        ("m.triton", "a folder for Triton"),
     ],
 )
 def test_exports_that_are_not_run_here_say_why(name: str, message: str, tmp_path: Path) -> None:

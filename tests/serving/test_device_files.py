@@ -1,5 +1,6 @@
 """Files for the browser: LiteRT computes the network from them, and they make its folder again."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,17 @@ from heads import HEADS, with_head
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.evaluation.gradcam import class_weights
+from mobilenetv2.evaluation.predictions import load_pictures
+from mobilenetv2.hub.models import locate
+from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays, random_arrays
+from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
 from mobilenetv2.serving.device_files import NAMES, device_file, why_not
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.weights import import_checkpoint
 
 SPEC = published("small", width=0.25, classes=5)
 CONFIG = ModelConfig.default(SPEC)
@@ -56,6 +62,36 @@ def test_the_graph_is_a_quarter_of_the_weights(place: Path) -> None:
     small, whole = (device_file(place, name) for name in ("model.tflite", "model.safetensors"))
     # A network as narrow as this one has many biases and tables for its bytes.
     assert len(small) < 0.5 * len(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["published", "embedded"])
+def test_photos_get_the_answers_of_the_library(
+    name: str, public_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
+    )
+    photos = sorted(public_folder("imagenet-samples").glob("*/*"))
+    folder = locate("embedded")
+    if name == "published":
+        file = public_folder("published") / "tf2_mobilenet_v2_1.0_224_ptq.tflite"
+        import_checkpoint(file, output=(folder := tmp_path / "m"))
+    config, _ = store.load(folder)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(device_file(folder, "model.tflite"))
+    assert path.stat().st_size < 4e6
+    x = engine_input(load_pictures(photos, config.preprocessing), config.preprocessing)
+    given, library = (
+        probabilities(create_engine(load_artifact(place)).run(x, "logits"))
+        for place in (path, folder)
+    )
+    best, everyone = library.argmax(1), np.arange(len(photos))
+    assert (given.argmax(1) == best).sum() >= 98
+    difference = np.abs(given - library)[everyone, best]
+    assert np.median(difference) < 0.01 and difference.max() < 0.1
+    if name == "published":  # weights that were stored in 8 bits are kept as they were
+        assert difference.max() < 1e-4
 
 
 @pytest.mark.parametrize("head", HEADS)

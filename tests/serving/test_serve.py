@@ -26,6 +26,18 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         mn.app("embedded")
 
 
+@pytest.mark.parametrize("page", [True, False])
+def test_a_page_that_lacks_files_of_others_is_named_once(
+    page: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("mobilenetv2.serving.page_files.missing_vendor", lambda: "no npm")
+    monkeypatch.setattr(
+        "mobilenetv2.serving.server.run", lambda application, settings: application._stack.close()
+    )
+    mn.serve("embedded", page=page)
+    assert capsys.readouterr().err.count("no npm") == page
+
+
 def test_a_model_that_cannot_be_loaded_ends_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "mobilenetv2.serving.computing.process.MODULE", "mobilenetv2.serving.none_such"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mobilenetv2.cli.main import PARTLY_FAILED, json_line, table
 from mobilenetv2.cli.parser import Names, Parser
 from mobilenetv2.errors import MobileNetV2Error, installing
-from mobilenetv2.formats import FORMATS, OF_INT8, PRECISIONS
+from mobilenetv2.formats import EXPORTED, FORMATS, OF_INT8, PRECISIONS
 from mobilenetv2.progress import say
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ EXAMPLES = """\
   mobilenetv2 export runs/photos/best app/ --format litert,coreml --precision float16
   mobilenetv2 export runs/photos/best photos.onnx --pictures --batch 1
   mobilenetv2 export runs/photos/best all/ --format all --photos holiday/
+  mobilenetv2 export runs/photos/best site/ --format web
   mobilenetv2 export --list
 
 For weights of another library (.pth, .safetensors, .h5), to train them there or load them:
@@ -33,9 +34,9 @@ def add_options(parser: Parser) -> None:
     """Add the verb's options."""
     parser.add_shared("model", "out", nargs="?")
     parser.add_argument(
-        "--format", type=Names(FORMATS), metavar="A,B",
-        help=f"formats: {', '.join(FORMATS)}; or all, which are the installed ones (default: that "
-        "of OUT's ending)",
+        "--format", type=Names(EXPORTED, every=FORMATS), metavar="A,B",
+        help=f"formats: {', '.join(EXPORTED)}; or all, which are the installed ones for runtimes "
+        "(default: that of OUT's ending)",
     )  # fmt: skip
     parser.add_argument(
         "--precision", type=Names(PRECISIONS), default=["float32"], metavar="A,B",
@@ -150,11 +151,11 @@ def show(outcomes: Sequence[Outcome[Comparison]]) -> None:
 def show_list(as_lines: bool) -> int:
     """Print every format with its purpose and whether it is installed; return 0."""
     if as_lines:
-        for made in FORMATS.values():
+        for made in EXPORTED.values():
             print(json_line(made.to_dict()))
         return 0
     rows = []
-    for name, made in FORMATS.items():
+    for name, made in EXPORTED.items():
         missing = made.missing()
         state = "yes" if not missing else installing(missing)
         if not made.runs_here:

@@ -310,10 +310,12 @@ class Names:
 
     Args:
         known: the names that there are.
+        every: those that 'all' means; None for all.
     """
 
-    def __init__(self, known: Collection[str]) -> None:
+    def __init__(self, known: Collection[str], every: Collection[str] | None = None) -> None:
         self.known = tuple(known)
+        self.every = self.known if every is None else tuple(every)
 
     def __call__(self, text: str) -> list[str]:
         """Return the names in a text, each once.
@@ -321,7 +323,7 @@ class Names:
         Raises:
             ArgumentTypeError: a name is unknown.
         """
-        words = self.known if text == "all" else [word.strip() for word in text.split(",")]
+        words = self.every if text == "all" else [word.strip() for word in text.split(",")]
         found = [ALIASES.get(word, word) for word in words]
         for name in found:
             if name == INT8 and name not in self.known:

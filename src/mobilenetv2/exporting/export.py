@@ -59,9 +59,10 @@ def export(
 
     Args:
         model: model folder, published name, or network of any edition.
-        out: path of a file, whose ending sets the format, or of a folder for several files.
-        format: one or several formats, or 'all' for all installed ones; default: that of the
-            ending of ``out``.
+        out: path of a file, whose ending sets the format, or of a folder for several files. For
+            'triton' it is the repository, for 'web' the folder of the page.
+        format: one or several formats, or 'all' for all installed ones but 'web', which is a page
+            and no file for a runtime; default: that of the ending of ``out``.
         precision: one or several precisions of the weights: 'float32', 'float16' or 'bfloat16'.
             For int8, use :func:`mobilenetv2.quantization.quantize.quantize`.
         pictures: True for a file that takes uint8 images (batch, height, width, channels) and
@@ -102,7 +103,7 @@ def export(
         config, arrays = store.load(given.place)
         require_answers(config, given.name)
         options = [
-            Options(each, pictures, batch, any_size, opset, outputs)
+            Options(each, pictures, batch, any_size, opset, outputs, given.title)
             for each in precisions(precision)
         ]
         requested = wanted(format, options, place)

@@ -30,7 +30,7 @@ from mobilenetv2.errors import (
     require,
 )
 from mobilenetv2.files import TEMPORARY, naming, remove_orphans, sha256_of_file, take_place
-from mobilenetv2.formats import ALIASES, ENGINES, FORMATS, RUNTIMES, Format, Precision
+from mobilenetv2.formats import ALIASES, ENGINES, EXPORTED, RUNTIMES, Format, Precision
 from mobilenetv2.locks import hold
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say
@@ -67,6 +67,8 @@ class Options:
 
     None means logits here; :meth:`for_format` replaces it by what the format's users expect.
     """
+    name: str = STEM
+    """Short name of the model, for formats whose files have it in a folder or an address."""
 
     def __post_init__(self) -> None:
         if self.batch is not None and self.batch < 1:
@@ -332,20 +334,24 @@ def versions(packages: Iterable[str] = ()) -> dict[str, str]:
     return installed
 
 
-def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path) -> list[Request]:
+def place_files(
+    formats: Sequence[Format], options: Sequence[Options], out: Path, alone: bool = True
+) -> list[Request]:
     """Return a request for each format with each of the options.
 
     Args:
         formats: the formats.
         options: the options.
         out: path of the file, if there is one request and the ending is that of its format; else
-            path of a folder for 'model.onnx', 'model-float16.onnx' and so on.
+            path of a folder for 'model.onnx', 'model-float16.onnx' and so on. A format with a
+            ``place`` takes the folder itself, or one in it beside files of other formats.
+        alone: False if there will be files of other formats.
 
     Raises:
         ArtifactError: ``out`` has the ending of a file, but there are several files.
     """
     requests = [
-        Request(made, chosen, out / f"{STEM}{_marks(chosen)}{made.suffix or f'.{made.name}'}")
+        Request(made, chosen, _place(made, chosen, out, alone and len(formats) == 1))
         for made in formats
         for chosen in options
     ]
@@ -358,6 +364,21 @@ def place_files(formats: Sequence[Format], options: Sequence[Options], out: Path
             f"{out}: {endings[0]} is the ending of one file, and {count}; give a folder instead"
         )
     return requests
+
+
+def _place(made: Format, options: Options, out: Path, alone: bool) -> Path:
+    """Return the path of a file in the folder ``out``, or of a folder as its format has it."""
+    marks = _marks(options)
+    if not made.place:
+        return out / f"{STEM}{marks}{made.suffix or f'.{made.name}'}"
+    home = out if alone else out / made.name
+    if made.place == "named":
+        return home / f"{options.name}{marks}"
+    if not home.name or home.name == os.pardir:
+        raise ArtifactError(
+            f"{out}: the folder that is written needs a name of its own, such as {made.name}"
+        )
+    return home
 
 
 def _marks(options: Options) -> str:
@@ -373,10 +394,10 @@ def find_formats(names: Sequence[str], out: Path) -> list[Format]:
     """
     known = [ALIASES.get(name, name) for name in names]
     for name in known:
-        if name not in FORMATS:
-            raise ArtifactError(f"format {name!r} is unknown; {suggestion(name, FORMATS)}")
+        if name not in EXPORTED:
+            raise ArtifactError(f"format {name!r} is unknown; {suggestion(name, EXPORTED)}")
     if known:
-        return [FORMATS[name] for name in dict.fromkeys(known)]
+        return [EXPORTED[name] for name in dict.fromkeys(known)]
     if fitting := _by_name(out):
         return [max(fitting, key=lambda one: len(one.suffix))]
     from mobilenetv2.checkpoints.exporter import dialects_of  # it imports every dialect
@@ -390,12 +411,12 @@ def find_formats(names: Sequence[str], out: Path) -> list[Format]:
         )
     raise ArtifactError(
         f"{out}: no format has this ending; choose one with {argument('format')}, such as "
-        f"{', '.join(list(FORMATS)[:3])}; 'mobilenetv2 export --list' lists all formats"
+        f"{', '.join(list(EXPORTED)[:3])}; 'mobilenetv2 export --list' lists all formats"
     )
 
 
 def _by_name(out: Path) -> list[Format]:
-    return [one for one in FORMATS.values() if one.suffix and out.name.endswith(one.suffix)]
+    return [one for one in EXPORTED.values() if one.suffix and out.name.endswith(one.suffix)]
 
 
 def require_honoured(made: Format, options: Options) -> None:
@@ -409,7 +430,7 @@ def require_honoured(made: Format, options: Options) -> None:
         given = getattr(options, option)
         # Every format has logits.
         if given not in (getattr(usual, option), "logits") and option not in made.options:
-            able = [one.name for one in FORMATS.values() if option in one.options]
+            able = [one.name for one in EXPORTED.values() if option in one.options]
             raise ArtifactError(
                 f"format {made.name} has no option {option}, which is for {', '.join(able)}"
             )
@@ -435,11 +456,11 @@ def reserved(requests: Sequence[Request], overwrite: bool) -> Iterator[None]:
 
     Raises:
         InUse: another process writes one of the files.
-        ArtifactError: a file exists.
+        ArtifactError: a file exists, or a folder holds what would be lost.
     """
     with ExitStack() as stack:
         for request in requests:
-            allowed = None if overwrite else partial(require_new, request)
+            allowed = partial(require_replaceable if overwrite else require_new, request)
             stack.enter_context(hold(request.out, allowed=allowed))
         yield
 
@@ -451,4 +472,16 @@ def require_new(request: Request) -> None:
             raise ArtifactError(
                 f"{place}: exists already; choose another path, or give "
                 f"{argument('overwrite', True)} to replace it"
+            )
+
+
+def require_replaceable(request: Request) -> None:
+    """Raise ArtifactError if the folder of a request holds anything that the format has not."""
+    entries = request.format.entries
+    if not entries or not request.out.is_dir():
+        return
+    for entry in sorted(request.out.iterdir()):
+        if entry.name not in entries:
+            raise ArtifactError(
+                f"{entry}: would be lost, so the folder is not replaced; choose another one"
             )

@@ -142,8 +142,16 @@ class Reference:
         # One by one: a whole batch in float64 takes much memory.
         return np.concatenate([self.network(x[i : i + 1]) for i in range(len(x))])
 
-    def compare(self, engine: Engine, precision: Precision) -> Comparison:
+    def compare(
+        self, engine: Engine, precision: Precision, tolerance: float | None = None
+    ) -> Comparison:
         """Return the comparison of an engine's logits or probabilities with the reference's.
+
+        Args:
+            engine: the engine.
+            precision: precision of the file.
+            tolerance: largest allowed difference as in :data:`TOLERANCES`; None for the
+                precision's.
 
         Raises:
             ArtifactError: the engine gives another number of outputs, or cannot run.
@@ -163,7 +171,8 @@ class Reference:
             expected = probabilities(expected, kind)[:, -expected.shape[1] :]
         return Comparison(
             count, RANDOM, largest_difference(found, expected), float(np.abs(expected).max()),
-            float(expected.std()), TOLERANCES[precision], int((answers == correct).sum()), outputs,
+            float(expected.std()), tolerance or TOLERANCES[precision],
+            int((answers == correct).sum()), outputs,
         )  # fmt: skip
 
 
@@ -183,7 +192,7 @@ class Exporter:
     def compare(self, request: Request, engine: Engine) -> Comparison:
         """Return the comparison of logits, also at another size if the file accepts any."""
         precision = request.options.precision
-        comparison = self.reference.compare(engine, precision)
+        comparison = self.reference.compare(engine, precision, request.format.tolerance)
         if request.options.any_size and comparison.passed:
             elsewhere = self.reference.elsewhere.compare(engine, precision)
             return comparison if elsewhere.passed else elsewhere
@@ -258,7 +267,7 @@ def possible_requests(options: Sequence[Options], out: Path) -> tuple[list[Reque
             if packages := made.missing():
                 absent[name] = packages
             else:
-                possible += map(_usual, place_files([made], [each], out))
+                possible += map(_usual, place_files([made], [each], out, alone=False))
     notes = [f"{', '.join(names)} left out: {reason}" for reason, names in refused.items()]
     if absent:
         named = ", ".join(f"{name} ({' and '.join(each)})" for name, each in absent.items())

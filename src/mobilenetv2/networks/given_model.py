@@ -1,6 +1,7 @@
 """Models as arguments: a model folder, a name, a network of any edition, or a training run."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,6 +45,10 @@ AnyModel: TypeAlias = Union[str, PathLike[str], "Network", Trained, Weights]
 imported checkpoint."""
 
 
+BEST = ("best", "last")
+"""Names of the model folders of a run, which is called by its own name."""
+
+
 @dataclass(frozen=True, slots=True)
 class GivenModel:
     """Path and name of a model."""
@@ -52,6 +57,19 @@ class GivenModel:
     """Model folder or exported file."""
     name: str
     """Name in messages and records: the given one, or a network's class."""
+
+    @property
+    def title(self) -> str:
+        """Short name for folders and addresses: that of the folder, the file or the run.
+
+        It has letters, digits, '.', '_' and '-', 64 at most.
+        """
+        given = Path(self.name)
+        path = self.place.resolve() if given.exists() else given
+        if path.name in BEST and path.parent.name:
+            path = path.parent
+        name = path.stem if path.is_file() else path.name
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._")[:64] or "model"
 
 
 @contextmanager

@@ -56,7 +56,13 @@ def device_file(place: Path, name: str) -> bytes:
         raise ArtifactError(f"{name}: no such file of a model; known are: {', '.join(NAMES)}")
     if name == CONFIG:
         return store.load_config(place).to_json().encode()
-    config, arrays = store.load(place)
+    return content(name, *store.load(place))
+
+
+def content(name: str, config: ModelConfig, arrays: Arrays) -> bytes:
+    """Return the content of one of :data:`NAMES` for a network with canonical arrays."""
+    if name == CONFIG:
+        return config.to_json().encode()
     if name == GRAPH:
         return device_graph(config, arrays)
     return serialised(arrays if name == WEIGHTS else head(config.spec, arrays))

@@ -1,6 +1,5 @@
 """Models that a server answers with, and their names."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -17,8 +16,6 @@ from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.text import quoted
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-BEST = ("best", "last")
-"""Names of the model folders of a run, which is called by its own name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +84,7 @@ def served_models(
     found: list[Served] = []
     for name, model in pairs:
         one = stack.enter_context(located(model))
-        name = _usual(one.name, one.place) if name is None else name
+        name = one.title if name is None else name
         if not re.fullmatch(NAME, name):
             raise MobileNetV2Error(
                 f"model name {name!r}: a name has letters, digits, '.', '_' and '-', 64 at most; "
@@ -114,12 +111,3 @@ def find(models: Sequence[Served], name: str | None) -> Served | None:
 def known_names(models: Sequence[Served]) -> str:
     """Return the names of models, for a message."""
     return quoted([model.name for model in models])
-
-
-def _usual(given: str, place: Path) -> str:
-    """Return the usual name of a model: its folder's, its run's, or its file's."""
-    path = Path(os.fspath(given)) if place.name != "network" else Path(given)
-    stem = path.parent.name if path.name in BEST and path.parent.name else path.stem
-    if path.suffix and path.is_dir():
-        stem = path.name  # a folder may have a point in its name
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:64] or "model"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilenetv2.errors import require
 from mobilenetv2.networks.given_model import AnyModel
+from mobilenetv2.progress import say
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.spec.records import Resize
 
@@ -60,8 +61,11 @@ def serve(
         models, runtime=runtime, fast_decode=fast_decode, labels=labels,
         preprocessing=preprocessing, resize=resize, **settings,
     )  # fmt: skip
+    from mobilenetv2.serving.page_files import missing_vendor
     from mobilenetv2.serving.server import run
 
+    if application.settings.page and (lacking := missing_vendor()):
+        say(f"note: {lacking}")
     run(application, application.settings)
 
 
