@@ -1,0 +1,58 @@
+// Pixels of a photo's file, upright, as the browser decodes it.
+
+import { say } from "./words.js";
+
+/**
+ * Return the pixels of a photo, upright and on white where it is transparent.
+ * @param {Blob & {name?: string}} blob
+ * @returns {Promise<import("./resize.js").Pixels>}
+ */
+export async function readPixels(blob) {
+  let picture;
+  try {
+    // Colours are left as the file has them, as Pillow does.
+    const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
+    picture = await createImageBitmap(blob, /** @type {ImageBitmapOptions} */ (options));
+  } catch {
+    // The browser's own words say no more than that it failed.
+    throw new Error(say("pixels.unreadable", { name: blob.name ?? "" }));
+  }
+  try {
+    return pixelsOf(picture, picture.width, picture.height);
+  } finally {
+    picture.close();
+  }
+}
+
+/**
+ * Return the pixels of what can be drawn.
+ * @param {CanvasImageSource} source
+ * @param {number} width
+ * @param {number} height
+ * @param {OffscreenCanvas} [canvas] one to use again, of that size
+ */
+export function pixelsOf(source, width, height, canvas = new OffscreenCanvas(width, height)) {
+  const options = { willReadFrequently: true, alpha: false };
+  const context = /** @type {OffscreenCanvasRenderingContext2D | null} */ (
+    canvas.getContext("2d", options)
+  );
+  // A browser gives no canvas of more pixels than its memory allows.
+  if (!context) throw new Error(say("pixels.unreadable", { name: "" }));
+  context.fillStyle = "white";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(source, 0, 0);
+  return { width, height, data: context.getImageData(0, 0, width, height).data };
+}
+
+/**
+ * Return pixels as a JPEG file.
+ * @param {import("./resize.js").Pixels} pixels
+ * @param {string} name
+ */
+export async function jpegFile({ width, height, data }, name) {
+  const canvas = new OffscreenCanvas(width, height);
+  const image = new ImageData(new Uint8ClampedArray(data), width, height);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
+  const blob = await canvas.convertToBlob({ type: "image/jpeg", quality: 0.95 });
+  return new File([blob], name, { type: "image/jpeg" });
+}
