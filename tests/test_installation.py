@@ -1,9 +1,11 @@
 """The advice that installs an extra: one for every way in which a distribution gets here."""
 
 import json
+import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from mobilenetv2 import installation
 from mobilenetv2.installation import command, packages
 
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 REQUIRES = [
     "numpy>=2.0",
     "torch>=2.9; extra == 'torch'",
@@ -178,6 +181,37 @@ def test_powershell_reads_the_quotes_in_the_same_way(place: str) -> None:
     kind, inside = word[0], word[1:-1]
     assert kind == word[-1] and kind in "'\"" and inside == f"/tmp/{place}[torch]"
     assert kind not in inside and (kind == "'" or not set("$`") & set(inside))
+
+
+def brought(extras: set[str]) -> set[str]:
+    """Names of all packages that the distribution brings with extras, by what is installed."""
+    requirements = pytest.importorskip("packaging.requirements")
+    project = tomllib.loads(PROJECT.read_text("utf-8"))["project"]
+    lines = list(project["dependencies"])
+    lines += [line for extra in extras for line in project["optional-dependencies"][extra]]
+    found, waiting = set[str](), [(line, "") for line in lines]
+    done = set[tuple[str, str]]()
+    while waiting:
+        line, extra = waiting.pop()
+        asked = requirements.Requirement(line)
+        if asked.marker is not None and not asked.marker.evaluate({"extra": extra}):
+            continue
+        name = re.sub(r"[-_.]+", "-", asked.name).lower()
+        found.add(name)
+        for wanted in {"", *asked.extras}:
+            if (name, wanted) not in done:
+                done.add((name, wanted))
+                waiting += [(each, wanted) for each in metadata.requires(name) or ()]
+    return found
+
+
+def test_a_server_needs_few_packages_more() -> None:
+    try:
+        more = brought({"serve"}) - brought(set())
+    except metadata.PackageNotFoundError as error:
+        pytest.skip(f"{error} is not installed: the extra 'serve' has it")
+    assert {"starlette", "uvicorn", "prometheus-client", "python-multipart", "anyio"} <= more
+    assert len(more) <= 12, sorted(more)
 
 
 def test_the_names_of_the_extras_packages_are_the_declared_ones() -> None:
