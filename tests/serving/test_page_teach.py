@@ -1,7 +1,7 @@
 """Teaching in a real Chromium: the panel, and the model folder that it saves.
 
-The panel is on a page of its own here, beside stand-ins for modules that are not its own. Features
-come from the graph that browsers get, which LiteRT computes in this process.
+The panel is on a page of its own here. Features come from the graph that browsers get, which LiteRT
+computes in this process.
 """
 
 import io
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import page_browser
 import pytest
 from numpy.typing import NDArray
 
@@ -25,28 +26,18 @@ from mobilenetv2.serving.device_files import device_graph, serialised
 from mobilenetv2.serving.page_facts import Facts, page_facts
 from mobilenetv2.spec.records import ModelConfig
 
-playwright = pytest.importorskip(
-    "playwright.sync_api", reason="playwright is not installed (pip install playwright)"
-)
-CHROMIUM = shutil.which("chromium")
 ROOM = Path(mobilenetv2.serving.__file__).parent
-OPTIONS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
-)  # fmt: skip
 POLICY = (
     "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
     "img-src 'self' blob: data:; connect-src 'self' blob: data:; style-src 'self'"
 )
+LACKING = page_browser.lacking()
 PATIENCE = 120_000
 """Longest wait for what the page does, in milliseconds."""
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(
-        CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"
-    ),
+    pytest.mark.skipif(bool(LACKING), reason=LACKING or "nothing is lacking"),
 ]
 
 INDEX = b"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Teach</title>
@@ -87,82 +78,6 @@ window.answer = async (path) => {
   return [...(await window.teach.teacher.answer(pixels)).probabilities];
 };
 """
-STAND_INS = {
-    "page/words.js": """
-const tables = {};
-export const addWords = (language, table) => Object.assign((tables[language] ??= {}), table);
-export const language = () => "en";
-export const say = (key, values = {}) =>
-  (tables.en[key] ?? key).replace(/{(\\w+)}/g, (_, name) => values[name]);
-""",
-    "page/pixels.js": """
-export async function readPixels(blob) {
-  const picture = await createImageBitmap(blob, { imageOrientation: "from-image" });
-  const { width, height } = picture;
-  const context = new OffscreenCanvas(width, height).getContext("2d");
-  context.fillStyle = "white";
-  context.fillRect(0, 0, width, height);
-  context.drawImage(picture, 0, 0);
-  return { width, height, data: context.getImageData(0, 0, width, height).data };
-}
-""",
-    "page/camera.js": """
-export async function openCamera(video) {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: true });
-  video.srcObject = stream;
-  await video.play();
-  const frame = () => {
-    const [width, height] = [video.videoWidth, video.videoHeight];
-    const context = new OffscreenCanvas(width, height).getContext("2d");
-    context.drawImage(video, 0, 0);
-    return { width, height, data: context.getImageData(0, 0, width, height).data };
-  };
-  const close = () => stream.getTracks().forEach((track) => track.stop());
-  return { frame, close, flip: async () => {} };
-}
-""",
-    # Files in a zip without compression, as APPNOTE.TXT of PKWARE describes them.
-    "vendor/fflate.js": """
-const crc = (data) => {
-  let sum = -1;
-  for (const byte of data) {
-    sum ^= byte;
-    for (let bit = 0; bit < 8; bit++) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0);
-  }
-  return ~sum;
-};
-const numbers = (layout, values) => {
-  const sizes = [...layout].map(Number);
-  const view = new DataView(new ArrayBuffer(sizes.reduce((a, b) => a + b)));
-  let at = 0;
-  sizes.forEach((size, i) => {
-    size === 2 ? view.setUint16(at, values[i], true) : view.setInt32(at, values[i], true);
-    at += size;
-  });
-  return new Uint8Array(view.buffer);
-};
-export function zipSync(files) {
-  const [parts, directory] = [[], []];
-  let place = 0;
-  for (const [path, data] of Object.entries(files)) {
-    const name = new TextEncoder().encode(path);
-    const sizes = [crc(data), data.length, data.length, name.length, 0];
-    const facts = [20, 0x800, 0, 0, 33, ...sizes];
-    parts.push(numbers("42222244422", [0x04034b50, ...facts]), name, data);
-    const entry = [0x02014b50, 20, ...facts, 0, 0, 0, 0, place];
-    directory.push(numbers("42222224442222244", entry), name);
-    place += 30 + name.length + data.length;
-  }
-  const size = directory.reduce((sum, part) => sum + part.length, 0);
-  const count = Object.keys(files).length;
-  const end = numbers("42222442", [0x06054b50, 0, 0, count, count, size, place, 0]);
-  const all = [...parts, ...directory, end];
-  const found = new Uint8Array(place + size + end.length);
-  all.reduce((at, part) => (found.set(part, at), at + part.length), 0);
-  return found;
-}
-""",
-}
 
 
 class Device:
@@ -216,7 +131,7 @@ def answers(device: Device, held: list[Path]) -> Callable[[str, bytes], tuple[st
         own = ROOM / path
         if own.is_file():
             return "text/javascript", own.read_bytes()
-        return ("text/javascript", STAND_INS[path].encode()) if path in STAND_INS else None
+        return None
 
     return answer
 
@@ -255,41 +170,14 @@ def served(answer: Callable[[str, bytes], tuple[str, bytes] | None]) -> Iterator
 
 @contextmanager
 def opened(device: Device, held: list[Path]) -> Iterator[Any]:
-    """The panel in Chromium, which has said nothing on its console and asked no other host."""
-    with served(answers(device, held)) as address, playwright.sync_playwright() as tool:
-        browser = tool.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS])
-        try:
-            context = browser.new_context(accept_downloads=True, permissions=["camera"])
-            # The page's cameras, so that a test can see that they have ended.
-            context.add_init_script("""
-                window.cameras = [];
-                const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
-                navigator.mediaDevices.getUserMedia = async (wanted) => {
-                  const stream = await open(wanted);
-                  window.cameras.push(...stream.getTracks());
-                  return stream;
-                };
-            """)
-            page = context.new_page()
-            page.set_default_timeout(PATIENCE)
-            said: list[str] = []
-            foreign: list[str] = []
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on(
-                "request",
-                lambda one: (
-                    None
-                    if one.url.startswith((address, "blob:", "data:"))
-                    else foreign.append(one.url)
-                ),
-            )
-            page.goto(address)
-            page.locator(".teach-drop").wait_for()
-            yield page
-            assert (said, foreign) == ([], [])
-        finally:
-            browser.close()
+    """The panel in Chromium, which has said no error on its console and asked no other host."""
+    with (
+        served(answers(device, held)) as address,
+        page_browser.browser() as chromium,
+        page_browser.opened(chromium, address, ready=".teach-drop") as made,
+    ):
+        made.page.set_default_timeout(PATIENCE)
+        yield made.page
 
 
 def until(page: Any, script: str, true: Callable[[], object] = lambda: True) -> None:
@@ -473,7 +361,7 @@ def test_the_camera_takes_photos_and_ends_with_its_dialog(small: Device, photos:
     running = "window.cameras.filter((track) => track.readyState === 'live').length"
     with opened(small, []) as page:
         page.get_by_role("button", name="Add a class").click()
-        page.get_by_role("button", name="Take photos of Class 1").click()
+        page.get_by_role("button", name="Camera: photos of Class 1").click()
         dialog = page.locator("dialog")
         hold = dialog.get_by_role("button", name="Hold to take photos")
         until(page, "document.querySelector('dialog video')?.videoWidth > 0")

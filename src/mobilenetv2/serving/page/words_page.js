@@ -81,7 +81,7 @@ export const WORDS = {
     "card.own":
       "This photo was added while it was computed on this device: it was not sent to the server.",
     "card.send": "Send it to the server",
-    "card.sendNamed": "Send {name} to the server",
+    "card.sendNamed": "Send it to the server: {name}",
     "card.retryNamed": "Try again: {name}",
     "card.unsure": "Unsure: no class reaches {threshold}.",
     "card.none": "None of the classes: no probability is above {threshold}.",
@@ -202,7 +202,7 @@ export const WORDS = {
     "card.working": "正在计算…",
     "card.own": "这张照片是在本设备上计算时添加的，没有发送到服务器。",
     "card.send": "发送到服务器",
-    "card.sendNamed": "把 {name} 发送到服务器",
+    "card.sendNamed": "发送到服务器：{name}",
     "card.retryNamed": "重试：{name}",
     "card.unsure": "不确定：没有类别达到 {threshold}。",
     "card.none": "不属于任何类别：没有概率高于 {threshold}。",
