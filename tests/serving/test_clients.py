@@ -1,4 +1,4 @@
-"""Clients of the server as docs/serve.md shows them: curl, Python's httpx, JavaScript's fetch."""
+"""Clients of the server: curl, httpx and fetch as docs/serve.md shows them, and NVIDIA's."""
 
 import json
 import re
@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 
 import mobilenetv2 as mn
+from mobilenetv2.images.photo import network_picture
 
 PAGE = Path(__file__).parents[2] / "docs" / "serve.md"
 ADDRESS = "http://127.0.0.1:8000"
@@ -52,11 +55,13 @@ def printed(line: list[str], folder: Path) -> str:
     return run.stdout
 
 
-def near(found: list[tuple[str, float]], expected: list[tuple[str, float]]) -> bool:
-    """True if labels are the same, and probabilities to six digits."""
+def near(
+    found: list[tuple[str, float]], expected: list[tuple[str, float]], share: float = 1e-6
+) -> bool:
+    """True if labels are the same, and probabilities to that share of them."""
     labels, values = zip(*found, strict=True)
     right, numbers = zip(*expected, strict=True)
-    return bool(labels == right and values == pytest.approx(numbers, rel=1e-6))
+    return bool(labels == right and values == pytest.approx(numbers, rel=share))
 
 
 def test_curl(client: httpx.Client, folder: Path, expected: list[list[tuple[str, float]]]) -> None:
@@ -100,3 +105,40 @@ def test_fetch(client: httpx.Client, folder: Path, expected: list[list[tuple[str
     (folder / "new.jpg").write_bytes(b"no photo")
     run = subprocess.run([node, "program.mjs"], cwd=folder, capture_output=True, text=True)
     assert run.returncode == 1 and "Error: " in run.stderr and "new.jpg" not in run.stderr
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritonclient(
+    binary: bool, client: httpx.Client, folder: Path, expected: list[list[tuple[str, float]]]
+) -> None:
+    http: Any = pytest.importorskip(
+        "tritonclient.http", reason="tritonclient is not installed: the extra 'clients' has it"
+    )
+    utils: Any = pytest.importorskip("tritonclient.utils")
+    with http.InferenceServerClient(client.base_url.netloc.decode()) as asked:
+        assert asked.is_server_live() and asked.is_server_ready() and asked.is_model_ready("small")
+        assert asked.get_server_metadata()["name"] == "mobilenetv2"
+        about = asked.get_model_metadata("small")
+        outputs = {one["name"]: one for one in about["outputs"]}
+        files = np.array([(folder / name).read_bytes() for name in PHOTOS], np.object_)
+        config = mn.load("embedded", edition="numpy").config
+        pictures = np.stack(
+            [network_picture(folder / name, config.preprocessing) for name in PHOTOS]
+        )
+        tensors = [("pictures", "UINT8", pictures)]
+        tensors += [("image", "BYTES", files)] if binary else []  # JSON has no place for bytes
+        for name, kind, values in tensors:
+            assert (name, kind) in {(one["name"], one["datatype"]) for one in about["inputs"]}
+            given = http.InferInput(name, list(values.shape), kind)
+            given.set_data_from_numpy(values, binary_data=binary)
+            wanted = [http.InferRequestedOutput(one, binary_data=binary) for one in outputs]
+            answer = asked.infer("small", [given], outputs=wanted, request_id="7")
+            assert answer.get_response()["id"] == "7"
+            found = answer.as_numpy("probabilities")
+            assert answer.as_numpy("logits").shape == (2, outputs["logits"]["shape"][1])
+            for row, right in zip(found, expected, strict=True):
+                best = np.argsort(-row)[:3]
+                rows = [(config.labels.names[at], float(row[at])) for at in best]
+                assert near(rows, right, 1e-5)
+        with pytest.raises(utils.InferenceServerException, match="nobody"):
+            asked.get_model_metadata("nobody")
