@@ -77,7 +77,7 @@ def _schemathesis(command: Path, one: Running, examples: int, folder: Path) -> l
 
 def _triton(one: Running, model: Path, count: int) -> list[str]:
     """Return the lines on NVIDIA's client, whose answers are compared with ``mn.predict``."""
-    from tritonclient import http
+    from tritonclient import http  # type: ignore[import-untyped]
 
     client: Any = http.InferenceServerClient(f"127.0.0.1:{one.port}")
     name = model_name(one)

@@ -134,14 +134,14 @@ def _requests(
     requests = _right_requests(photo)
     share = count // 2
     for number in range(share):
-        kind, data = list(files.items())[number % len(files)]
-        yield f"picture, {kind}", post("/predict", "image/jpeg", mutate(data, number))
+        name, data = list(files.items())[number % len(files)]
+        yield f"picture, {name}", post("/predict", "image/jpeg", mutate(data, number))
     for number in range(count - share):
-        kind, (path, media, body) = list(requests.items())[number % len(requests)]
-        if kind == "HTTP":
-            yield HEADS, mutate(post(path, media, body)[:4000], number)
+        name, (route, media, body) = list(requests.items())[number % len(requests)]
+        if name == "HTTP":
+            yield HEADS, mutate(post(route, media, body)[:4000], number)
         else:
-            yield f"request, {kind}", post(path, media, mutate(body, number))
+            yield f"request, {name}", post(route, media, mutate(body, number))
 
 
 def _right_requests(photo: bytes) -> dict[str, tuple[str, str, bytes]]:
@@ -214,4 +214,9 @@ def png(width: int, height: int, rows: int | None = None) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)
 
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", bytes(data))
+        + chunk(b"IEND", b"")
+    )
