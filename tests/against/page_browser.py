@@ -18,6 +18,11 @@ OPTIONS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
 )  # fmt: skip
+IMITATED_GPU = (
+    *(option for option in OPTIONS if option != "--disable-gpu"),
+    "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan",
+)  # fmt: skip
+"""Options with WebGPU, by a GPU that the processor imitates."""
 PATIENCE = 60_000
 """Longest wait for what the page does, in milliseconds."""
 CAMERAS = """
@@ -126,12 +131,12 @@ class Opened:
 
 
 @contextmanager
-def browser() -> Iterator[Any]:
+def browser(options: Sequence[str] = OPTIONS) -> Iterator[Any]:
     """Chromium."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as tool:
-        made = tool.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS])
+        made = tool.chromium.launch(executable_path=CHROMIUM, args=[*options])
         try:
             yield made
         finally:

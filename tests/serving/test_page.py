@@ -342,7 +342,9 @@ def test_a_server_that_loads_or_is_full_is_asked_again(
         page.route("**/page.json", refuse)
         page.route("**/predict?**", refuse)
 
-    options = {"prepare": prepare, "statuses": [429, 503], "ready": "#start .hint"}
+    options: dict[str, Any] = {
+        "prepare": prepare, "statuses": [429, 503], "ready": "#start .hint"
+    }  # fmt: skip
     with opened(chromium, address, **options) as made:
         made.page.get_by_text("Loading: the server's models are not ready yet.").wait_for()
         made.choose(*files(1))
@@ -381,6 +383,50 @@ def test_without_files_of_other_makers_the_server_still_answers(
         assert page.locator(".device-state.bad").first.is_visible()
 
 
+REAL = """if ("GPUAdapterInfo" in window) Object.defineProperty(
+  GPUAdapterInfo.prototype, "isFallbackAdapter", { get: () => false });"""
+"""Script that makes an imitated GPU look like a real one."""
+ON_GPU = """async () => {
+  const lib = await import("./vendor/litert/litert.js");
+  const { floatGraph } = await import("./page/float_graph.js");
+  const answer = await fetch("device/small/model.tflite");
+  const bytes = new Uint8Array(await answer.arrayBuffer());
+  const picture = Float32Array.from({ length: 32 * 32 * 3 }, (_, i) => Math.sin(i * 0.37));
+  const found = [];
+  for (const [accelerator, graph] of [["wasm", bytes], ["webgpu", floatGraph(bytes)]]) {
+    const options = { accelerator, gpuOptions: { precision: "fp32" } };
+    const model = await lib.loadAndCompile(graph, options);
+    const [{ name }] = model.getInputDetails();
+    const made = await model.run({ [name]: new lib.Tensor(picture, [1, 32, 32, 3]) });
+    found.push([model.isFullyAccelerated, ...(await made.logits.data())]);
+  }
+  return found;
+}"""
+
+
+def test_a_gpu_computes_all_of_the_graph_and_the_faster_one_is_taken(
+    address: str, files: Files
+) -> None:
+    def prepare(page: Any) -> None:
+        page.add_init_script(REAL)
+
+    with (
+        page_browser.browser(page_browser.IMITATED_GPU) as chromium,
+        opened(chromium, address, prepare=prepare) as made,
+    ):
+        if not made.page.evaluate("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
+            pytest.skip("this Chromium has no WebGPU: apt-get install mesa-vulkan-drivers")
+        made.place("device")
+        (path,) = files(1)
+        made.choose(path)
+        # The page has computed a picture on both, and takes what is right and faster.
+        assert made.answers("device", 1)[path.name] == pytest.approx(expected(path, 5), abs=ROUNDED)
+        assert "Ready on this device" in made.page.locator(".device-state").first.inner_text()
+        (_, *wanted), (complete, *found) = made.page.evaluate(ON_GPU)
+        assert complete is True
+        np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing(
     chromium: Any, address: str, files: Files, tmp_path: Path, scheme: str
@@ -414,7 +460,9 @@ def test_axe_finds_nothing(
 def test_a_phone_scrolls_in_one_direction_only(
     chromium: Any, address: str, files: Files, locale: str, tag: str
 ) -> None:
-    phone = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True
+    }  # fmt: skip
     wide = "document.documentElement.scrollWidth - innerWidth"
     with opened(chromium, address, locale=locale, **phone) as made:
         page = made.page

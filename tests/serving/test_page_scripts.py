@@ -2,17 +2,14 @@
 
 import dataclasses
 import io
-import json
-import shutil
 import struct
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from page_node import LACKING, PAGE, Run, scripts_in
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -32,14 +29,9 @@ from mobilenetv2.spec.names import parameter_shapes
 from mobilenetv2.spec.network import ClassifierSpec, HiddenSpec, NetworkSpec
 from mobilenetv2.spec.records import Interpolation, Labels, ModelConfig, Origin, Preprocessing
 
-PAGE = Path(mobilenetv2.serving.__file__).parent / "page"
-NODE = shutil.which("node")
 FILTERS: tuple[Interpolation, ...] = ("nearest", "box", "bilinear", "bicubic", "lanczos")
-Run = Callable[..., Any]
 
-pytestmark = pytest.mark.skipif(
-    NODE is None, reason="node is not installed; install it with: apt-get install nodejs"
-)
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=LACKING or "nothing is lacking")
 
 
 @pytest.fixture
@@ -48,29 +40,7 @@ def node(tmp_path: Path) -> Run:
 
     Its arguments lie in ``given`` and its arrays, one after another, in ``bytes``.
     """
-    for path in PAGE.glob("*.js"):
-        shutil.copy(path, tmp_path)
-    (tmp_path / "package.json").write_text('{"type": "module"}')
-
-    def run(script: str, given: Any = None, data: bytes = b"") -> Any:
-        (tmp_path / "given.json").write_text(json.dumps(given))
-        (tmp_path / "data").write_bytes(data)
-        (tmp_path / "run.js").write_text(
-            'import fs from "node:fs";\n'
-            'const given = JSON.parse(fs.readFileSync("given.json", "utf8"));\n'
-            'const file = fs.readFileSync("data");\n'
-            "const bytes = file.buffer.slice(file.byteOffset, file.byteOffset + file.length);\n"
-            "const say = (key, values) => `${key} ${JSON.stringify(values ?? {})}`;\n"
-            "const message = (work) => { try { work(); return ''; } "
-            "catch (error) { return error.message; } };\n" + script
-        )
-        done = subprocess.run(
-            [NODE or "", "run.js"], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    return run
+    return scripts_in(tmp_path)
 
 
 def record(random: np.random.Generator, channels: int) -> Preprocessing:

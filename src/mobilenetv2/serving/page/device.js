@@ -1,5 +1,6 @@
 // A model computed in this browser by LiteRT.js: WebAssembly, or WebGPU where that is right and faster.
 
+import { floatGraph } from "./float_graph.js";
 import { ServerError } from "./server.js";
 import { say } from "./words.js";
 
@@ -191,13 +192,16 @@ async function outputsOf(tensors) {
  * @param {Awaited<ReturnType<typeof compile>>} cpu
  */
 async function compileForGpu(lib, bytes, model, cpu) {
-  if (!lib.getWebGpuDevice()) return null;
+  const found = lib.getWebGpuDevice();
+  // A fallback is a GPU that the processor imitates.
+  if (!found || found.adapterInfo?.isFallbackAdapter) return null;
   let gpu = null;
   try {
-    gpu = await compile(lib, bytes, model, { accelerator: "webgpu", threads: 1 });
+    const graph = floatGraph(bytes);
+    gpu = await compile(lib, graph, model, { accelerator: "webgpu", threads: 1 });
     const picture = testPicture(model);
-    const [right, found] = [await timed(cpu, picture), await timed(gpu, picture)];
-    if (gpu.complete && close(right.logits, found.logits) && found.ms < right.ms) return gpu;
+    const [right, same] = [await timed(cpu, picture), await timed(gpu, picture)];
+    if (gpu.complete && close(right.logits, same.logits) && same.ms < right.ms) return gpu;
   } catch {
     // The processor computes it as well: a GPU that fails is no fault of the page.
   }

@@ -1,0 +1,333 @@
+"""The page's own modules in Node: requests, photos and their queues, heat maps, graphs, words."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from page_node import LACKING, PAGE, Run, scripts_in
+
+import mobilenetv2 as mn
+from mobilenetv2.evaluation.gradcam import overlay
+from mobilenetv2.images.display import enlarge_picture, enlarge_smoothly
+from mobilenetv2.model import store
+from mobilenetv2.model.arrays import random_arrays
+from mobilenetv2.serving.device_files import device_graph
+from mobilenetv2.spec.network import NetworkSpec
+from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
+
+pytestmark = pytest.mark.skipif(bool(LACKING), reason=LACKING or "nothing is lacking")
+
+SERVER = """
+import { connect } from "./server.js";
+const asked = [];
+const waited = [];
+const answers = [...given];
+globalThis.fetch = async (url, options) => {
+  const one = answers.shift();
+  asked.push([options.method ?? "GET", url.pathname + url.search,
+    options.headers.get("Authorization")]);
+  if (one === null) throw new TypeError("fetch failed");
+  const { status, headers, body } = one;
+  return new Response(typeof body === "string" ? body : JSON.stringify(body), { status, headers });
+};
+const wait = async (seconds) => { waited.push(seconds); };
+let denied = 0;
+const base = new URL("http://x/photos/");
+const server = connect("abc", { base, wait, onDenied: () => denied++ });
+const failure = async (work) => {
+  try { await work(); return null; } catch (error) { return [error.status, error.message]; }
+};
+const done = (found) => console.log(JSON.stringify({ asked, waited, denied, found }));
+"""
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Run:
+    return scripts_in(tmp_path)
+
+
+def refused(status: int, after: str | None = None, error: str | None = None) -> dict[str, object]:
+    headers = {} if after is None else {"Retry-After": after}
+    body: object = "<html>" if error is None else {"error": error, "status": status}
+    return {"status": status, "headers": headers, "body": body}
+
+
+def test_facts_are_asked_for_until_the_server_is_ready(node: Run) -> None:
+    fine = {"status": 200, "body": {"version": "1"}}
+    waits = [refused(503, "7"), refused(503, "Wed, 21 Oct"), refused(503, "0"), refused(503, "900")]
+    script = "let n = 0; const found = await server.facts(() => n++); done([found, n]);"
+    said = node(SERVER + script, [*waits * 3, fine])
+    assert said["found"] == [{"version": "1"}, 12]
+    assert said["waited"] == [7, 1, 0.1, 20] * 3
+    assert said["asked"] == [["GET", "/photos/page.json", "Bearer abc"]] * 13
+
+
+def test_requests_are_sent_again_a_few_times(node: Run) -> None:
+    script = """
+    const photo = new File(["x"], "a.jpg");
+    done(await server.predict("red hat", [photo, photo]));
+    """
+    answers = [{"image": "a.jpg", "predictions": []}, refused(422, None, "no photo")["body"]]
+    fine = {"status": 200, "body": {"answers": answers}}
+    said = node(SERVER + script, [refused(429, "2"), refused(503, "1", "x"), fine])
+    assert said["waited"] == [2, 1]
+    assert said["asked"][0][:2] == ["POST", "/photos/predict?model=red%20hat"]
+    assert said["found"][1]["error"] == "no photo"
+    script = "done(await failure(() => server.explain('m', new File([], 'a'), 'red hat')));"
+    said = node(SERVER + script, [refused(429, "2", "the queue is full")] * 9)
+    assert said["found"] == [429, "the queue is full"] and len(said["asked"]) == 6
+    assert said["asked"][0][1] == "/photos/explain?model=m&class=red%20hat"
+
+
+def test_failures_are_sentences(node: Run) -> None:
+    script = """
+    const found = [];
+    for (let i = 0; i < 4; i++) found.push(await failure(() => server.facts()));
+    const [one] = await server.predict("m", [new File(["x"], "a.jpg")]);
+    done([...found, one]);
+    """
+    given = [None, refused(500), refused(401, None, "a token is needed"),
+             {"status": 200, "body": "<p>hello"}, refused(415, None, "no photo")]  # fmt: skip
+    said = node(SERVER + script, given)
+    assert said["found"] == [
+        [0, "The server cannot be reached: check the connection, then try again."],
+        [500, "The server's answer cannot be read: it has the status 500."],
+        [401, "a token is needed"],
+        [200, "The server's answer cannot be read: it has the status 200."],
+        {"image": "a.jpg", "error": "no photo", "status": 415},
+    ]
+    assert said["denied"] == 1
+
+
+def test_files_are_read_with_their_progress(node: Run) -> None:
+    script = """
+    const steps = [];
+    const read = await server.fetchBytes("device/a/b", (...step) => steps.push(step));
+    done([new TextDecoder().decode(read), steps.at(-1)]);
+    """
+    body = "x" * 1000
+    headers = {"Content-Length": "1000"}
+    said = node(SERVER + script, [{"status": 200, "body": body, "headers": headers}])
+    assert said["found"] == [body, [1000, 1000]]
+    headers |= {"Content-Encoding": "gzip"}  # the length is that of the packed file
+    said = node(SERVER + script, [{"status": 200, "body": body, "headers": headers}])
+    assert said["found"] == [body, [1000, None]]
+
+
+PHOTOS = """
+import { Photos, compared } from "./photos.js";
+const models = ["a", "b"].map((name) => ({
+  name, labels: ["x", "y"], outputs: "softmax", size: [4, 4],
+  preprocessing: { size: [4, 4], resize: [4, 4], fit: "stretch", central_fraction: 1,
+    interpolation: "bilinear", mean: [0, 0, 0], std: [1, 1, 1] },
+}));
+const sent = [];
+const computed = [];
+const server = {
+  predict: async (model, files, { signal }) => {
+    sent.push([model, ...files.map((file) => file.name)]);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    signal.throwIfAborted();
+    return files.map((file) => file.name === "bad"
+      ? { image: "bad", error: "no photo", status: 422 }
+      : { image: file.name, predictions: [{ index: 0, label: "x", probability: 0.75 }] });
+  },
+};
+let lost = false;
+const device = async (model) => {
+  if (lost) throw new Error("no WebAssembly");
+  return { model, run: async () => {
+    computed.push(model.name);
+    return { logits: Float32Array.of(1, 0) };
+  } };
+};
+const readPixels = async (file) => {
+  if (file.name === "bad") throw new Error("cannot read");
+  return { width: 4, height: 4, data: new Uint8ClampedArray(64) };
+};
+const limits = { bytes: 10_000, photos: 2 };
+const photos = new Photos({ server, device, readPixels, limits });
+const made = (name, size = 10) => new File([new Uint8Array(size)], name);
+const settled = async () => {
+  do await new Promise((resolve) => setTimeout(resolve, 20)); while (photos.busy.size);
+};
+const states = (place) => photos.all.map((one) => photos.result(one, place)?.state ?? "none");
+const done = (found) => console.log(JSON.stringify({ sent, computed, found }));
+"""
+
+
+def test_photos_go_to_the_server_in_portions(node: Run) -> None:
+    script = """
+    photos.choose(models[0], ["server"]);
+    photos.add(["1", "2", "bad", "3"].map((name) => made(name)).concat(made("large", 20_000)));
+    photos.add([made("4", 8_000), made("5", 8_000)]);
+    await settled();
+    const errors = photos.all.map((one) => photos.result(one, "server"));
+    done([states("server"), errors.filter((one) => one.error).map((one) => [one.error, one.again]),
+      photos.counts]);
+    """
+    said = node(PHOTOS + script)
+    assert said["sent"] == [["a", "1", "2"], ["a", "bad", "3"], ["a", "4"], ["a", "5"]]
+    states, errors, counts = said["found"]
+    assert states == ["done", "done", "failed", "done", "failed", "done", "done"]
+    assert errors == [
+        ["no photo", False], ["large has 0 MB, more than the server's limit of 0 MB.", False],
+    ]  # fmt: skip
+    assert counts == {"done": 7, "all": 7} and said["computed"] == []
+
+
+def test_photos_of_this_device_are_sent_only_when_that_is_allowed(node: Run) -> None:
+    script = """
+    photos.choose(models[0], ["device"]);
+    photos.add(["1", "bad", "2"].map((name) => made(name)));
+    await settled();
+    const first = states("device");
+    photos.choose(models[0], ["server", "device"]);
+    await settled();
+    const second = [states("server"), photos.counts];
+    photos.allow(photos.all[2]);
+    photos.add([made("3")]);
+    await settled();
+    const found = compared(photos.result(photos.all[2], "server"),
+      photos.result(photos.all[2], "device"));
+    done([first, second, states("server"), found]);
+    """
+    said = node(PHOTOS + script)
+    first, second, third, found = said["found"]
+    assert first == ["done", "failed", "done"]
+    assert second == [["none"] * 3, {"done": 3, "all": 3}]
+    assert third == ["none", "none", "done", "done"]
+    assert sorted(name for _, *names in said["sent"] for name in names) == ["2", "3"]
+    assert found["same"] is True
+    assert found["difference"] == pytest.approx(0.75 - 1 / (1 + np.exp(-1)))
+
+
+def test_each_answer_belongs_to_its_model(node: Run) -> None:
+    script = """
+    photos.choose(models[0], ["server", "device"]);
+    photos.add([made("1"), made("2"), made("3")]);
+    photos.choose(models[1], ["server", "device"]); // the first request is on its way
+    await settled();
+    const second = [states("server"), states("device")];
+    photos.choose(models[0], ["device"]);
+    await settled();
+    lost = true;
+    const fresh = { ...models[0], name: "c" };
+    photos.choose(fresh, ["device"]);
+    await settled();
+    const failed = photos.result(photos.all[0], "device");
+    lost = false;
+    photos.again(photos.all[0], "device");
+    await settled();
+    done([second, failed, states("device")]);
+    """
+    said = node(PHOTOS + script)
+    second, failed, last = said["found"]
+    assert second == [["done"] * 3, ["done"] * 3]
+    assert said["sent"] == [["a", "1", "2"], ["b", "1", "2"], ["b", "3"]]
+    assert said["computed"].count("b") == 3 and said["computed"].count("a") == 3
+    assert failed == {"state": "failed", "error": "no WebAssembly", "again": True}
+    assert last == ["done", "failed", "failed"]
+
+
+@pytest.mark.parametrize(("side", "channels"), [(224, 3), (32, 3), (40, 1)])
+def test_heat_maps_look_as_those_of_the_server(node: Run, side: int, channels: int) -> None:
+    random = np.random.default_rng(side)
+    picture = random.integers(0, 256, (side, side - 8, channels), np.uint8)
+    values = random.random((7, 6), np.float32)
+    script = """
+    import { enlarged, overlay } from "./heat.js";
+    const data = new Uint8ClampedArray(bytes);
+    const [height, width, channels] = given.shape;
+    const grid = { data: Float32Array.from(given.heat), height: 7, width: 6 };
+    const made = overlay({ width, height, channels, data }, grid);
+    const smooth = enlarged(grid, 50, 40);
+    console.log(JSON.stringify([made.width, made.height, [...made.data], [...smooth]]));
+    """
+    given = {"shape": picture.shape, "heat": values.ravel().tolist()}
+    width, height, data, smooth = node(script, given, picture.tobytes())
+    wanted = overlay(enlarge_picture(picture, 288), values)
+    assert (height, width) == wanted.shape[:2]
+    found = np.asarray(data).reshape(height, width, 4)
+    assert (found[..., 3] == 255).all()
+    assert np.abs(found[..., :3] - wanted).max() <= 1
+    np.testing.assert_allclose(
+        np.asarray(smooth).reshape(50, 40), enlarge_smoothly(values, 50, 40), atol=1e-6
+    )
+
+
+def test_a_graph_for_gpus_has_the_same_results(node: Run, tmp_path: Path) -> None:
+    interpreter = pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed: pip install it"
+    )
+    spec = NetworkSpec(width=0.35, size=(32, 32), classes=4)
+    config = ModelConfig(spec, Preprocessing.default(spec), Labels(tuple("abcd")))
+    graphs = [device_graph(config, random_arrays(spec))]
+    graphs.append(device_graph(*store.load(Path(mn.__file__).parent / "embedded")))
+    script = """
+    import { floatGraph } from "./float_graph.js";
+    const before = new Uint8Array(bytes).slice();
+    fs.writeFileSync("float.tflite", floatGraph(new Uint8Array(bytes)));
+    console.log(before.every((value, i) => value === new Uint8Array(bytes)[i]));
+    """
+    for graph in graphs:
+        assert node(script, data=graph) is True
+        outputs, operators = [], []
+        for content in (graph, (tmp_path / "float.tflite").read_bytes()):
+            made = interpreter.Interpreter(model_content=content, num_threads=1)
+            made.allocate_tensors()
+            (given,) = made.get_input_details()
+            values = np.random.default_rng(1).normal(size=given["shape"]).astype(np.float32)
+            made.set_tensor(given["index"], values)
+            made.invoke()
+            outputs.append(
+                {one["name"]: made.get_tensor(one["index"]) for one in made.get_output_details()}
+            )
+            operators.append({one["op_name"] for one in made._get_ops_details()})
+        assert "DEQUANTIZE" in operators[0] and "DEQUANTIZE" not in operators[1]
+        assert outputs[0].keys() == outputs[1].keys() and len(outputs[0]) == 3
+        for name, array in outputs[0].items():
+            np.testing.assert_allclose(outputs[1][name], array, rtol=1e-5, atol=1e-5)
+
+
+def test_words_are_in_both_languages_and_used(node: Run) -> None:
+    script = """
+    import { WORDS } from "./words_page.js";
+    console.log(JSON.stringify(WORDS));
+    """
+    words = node(script)
+    english, chinese = words["en"], words["zh"]
+    assert english.keys() == chinese.keys()
+    for key, text in english.items():
+        assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", chinese[key])), key
+    others = [path for path in PAGE.glob("*.js") if not path.name.startswith("words_")]
+    used = "".join(path.read_text("utf-8") for path in [*others, PAGE / "index.html"])
+    # Keys that end in a name: of a place, of what computes.
+    made = {f"place.{one}{end}" for one in ("server", "device", "both") for end in ("", "Hint")}
+    made |= {"device.wasm", "device.webgpu"}
+    for key in english.keys() - made:
+        assert f'"{key}"' in used, key
+    for key in re.findall(r'say\("([\w.]+)"', used):
+        assert key in english or key.startswith("teach."), key
+
+
+def test_texts_take_values_and_the_language_of_the_browser(node: Run) -> None:
+    script = """
+    import * as words from "./words.js";
+    const { language, megabytes, percent } = words;
+    const found = [];
+    for (const languages of [["de-DE", "zh-TW", "en"], ["fr"], ["en-US", "zh"]]) {
+      Object.defineProperty(globalThis, "navigator", { value: { languages }, configurable: true });
+      found.push([language(), words.say("retry"), percent(0.12345), percent(0.5, 0)]);
+    }
+    const name = "{name}.jpg";
+    found.push([words.say("card.remove", { name }), words.say("none.such"), megabytes(3.66e6)]);
+    console.log(JSON.stringify(found));
+    """
+    assert node(script) == [
+        ["zh", "重试", "12.3%", "50%"],
+        ["en", "Try again", "12.3%", "50%"],
+        ["en", "Try again", "12.3%", "50%"],
+        ["Remove {name}.jpg", "none.such", "3.7 MB"],
+    ]
