@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,16 +131,18 @@ class Opened:
 
 
 @contextmanager
-def browser(options: Sequence[str] = OPTIONS) -> Iterator[Any]:
-    """Chromium."""
+def browsers() -> Iterator[Callable[..., Any]]:
+    """A function that starts a Chromium, with other options if any are given; all end with this."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as tool:
-        made = tool.chromium.launch(executable_path=CHROMIUM, args=[*options])
-        try:
-            yield made
-        finally:
-            made.close()
+    with sync_playwright() as tool, ExitStack() as stack:
+
+        def launch(options: Sequence[str] = OPTIONS) -> Any:
+            made = tool.chromium.launch(executable_path=CHROMIUM, args=[*options])
+            stack.callback(made.close)
+            return made
+
+        yield launch
 
 
 @contextmanager

@@ -33,9 +33,15 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with page_browser.browser() as made:
-        yield made
+def launch() -> Iterator[Callable[..., Any]]:
+    """Starts browsers."""
+    with page_browser.browsers() as launch:
+        yield launch
+
+
+@pytest.fixture(scope="module")
+def chromium(launch: Callable[..., Any]) -> Any:
+    return launch()
 
 
 @pytest.fixture(scope="module")
@@ -405,15 +411,12 @@ ON_GPU = """async () => {
 
 
 def test_a_gpu_computes_all_of_the_graph_and_the_faster_one_is_taken(
-    address: str, files: Files
+    launch: Callable[..., Any], address: str, files: Files
 ) -> None:
     def prepare(page: Any) -> None:
         page.add_init_script(REAL)
 
-    with (
-        page_browser.browser(page_browser.IMITATED_GPU) as chromium,
-        opened(chromium, address, prepare=prepare) as made,
-    ):
+    with opened(launch(page_browser.IMITATED_GPU), address, prepare=prepare) as made:
         if not made.page.evaluate("navigator.gpu?.requestAdapter().then(Boolean) ?? false"):
             pytest.skip("this Chromium has no WebGPU: apt-get install mesa-vulkan-drivers")
         made.place("device")

@@ -173,8 +173,8 @@ def opened(device: Device, held: list[Path]) -> Iterator[Any]:
     """The panel in Chromium, which has said no error on its console and asked no other host."""
     with (
         served(answers(device, held)) as address,
-        page_browser.browser() as chromium,
-        page_browser.opened(chromium, address, ready=".teach-drop") as made,
+        page_browser.browsers() as launch,
+        page_browser.opened(launch(), address, ready=".teach-drop") as made,
     ):
         made.page.set_default_timeout(PATIENCE)
         yield made.page

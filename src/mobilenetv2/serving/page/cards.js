@@ -185,9 +185,9 @@ export function photoCard(photo, page) {
   /** Mark the bar whose heat map is shown, and name the button by what it does next. */
   function markHeat() {
     for (const [place, { root: made }] of shown) {
-      for (const row of /** @type {NodeListOf<HTMLElement>} */ (made.querySelectorAll(".bar-row"))) {
-        const on = heat?.place === place && Number(row.dataset.index) === heat.index;
-        if (row.tagName === "BUTTON") row.ariaPressed = String(on);
+      for (const row of made.querySelectorAll("button.bar-row")) {
+        const { index } = /** @type {HTMLElement} */ (row).dataset;
+        row.ariaPressed = String(heat?.place === place && Number(index) === heat.index);
       }
       const toggle = /** @type {HTMLElement | null} */ (made.querySelector(".heat-toggle"));
       if (!toggle) continue;

@@ -122,9 +122,9 @@ export function deviceState(devices) {
     const { state } = devices;
     setText(told, state.kind === "none" ? "" : state.text);
     told.classList.toggle("bad", state.kind === "failed");
-    bar.hidden = state.kind !== "loading";
-    if (state.kind === "loading" && state.share !== null) bar.value = state.share;
-    else bar.removeAttribute("value");
+    told.classList.toggle("working", state.kind === "loading");
+    bar.hidden = state.kind !== "loading" || state.share === null;
+    if (state.kind === "loading") bar.value = state.share ?? 0;
   }
   devices.addEventListener("change", update);
   update();

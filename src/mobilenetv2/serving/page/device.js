@@ -1,4 +1,4 @@
-// A model computed in this browser by LiteRT.js: WebAssembly, or WebGPU where that is right and faster.
+// A model computed in this browser by LiteRT.js: by WebAssembly, or by WebGPU where that is faster.
 
 import { floatGraph } from "./float_graph.js";
 import { ServerError } from "./server.js";
@@ -223,6 +223,7 @@ function testPicture(model) {
  */
 async function timed(compiled, picture) {
   let ms = Infinity;
+  /** @type {Float32Array} */
   let logits = new Float32Array();
   for (let i = 0; i < RUNS; i++) {
     const begin = performance.now();

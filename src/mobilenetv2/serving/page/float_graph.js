@@ -72,7 +72,8 @@ class File {
 }
 
 /**
- * @typedef {{operator: number, output: number, tensor: number, buffer: number, input: number}} Weight
+ * @typedef {{operator: number, output: number, tensor: number, buffer: number,
+ *   input: number}} Weight
  *   A weight of 8 bits: the DEQUANTIZE that widens it, that one's output, and the weight's own
  *   tensor and buffer as places, and its number.
  */

@@ -39,7 +39,8 @@ export async function deviceHeat(pixels, device, index, server) {
   const drawn = overlay({ width, height, channels: preprocessing.mean.length, data }, found);
   const canvas = Object.assign(document.createElement("canvas"), { width: drawn.width });
   canvas.height = drawn.height;
-  canvas.getContext("2d")?.putImageData(new ImageData(drawn.data, drawn.width), 0, 0);
+  const image = new ImageData(new Uint8ClampedArray(drawn.data), drawn.width);
+  canvas.getContext("2d")?.putImageData(image, 0, 0);
   return canvas;
 }
 
@@ -149,7 +150,7 @@ export function enlarged(grid, height, width) {
 }
 
 /**
- * Return for each new place the old places and their weights, by cubic convolution as Pillow has it.
+ * Return for each new place the old places and their weights, by Pillow's cubic convolution.
  * @param {number} old
  * @param {number} wanted no less than `old`
  * @returns {[number, number][][]}

@@ -4,7 +4,7 @@ import { byFolder, chosen, dropped } from "./dropped.js";
 import { button, element } from "./teach_elements.js";
 import { say } from "./words.js";
 
-/** What a browser offers when photos are chosen: also kinds that it cannot show, the server reads. */
+/** What a browser offers when photos are chosen: also kinds that only the server reads. */
 const ACCEPT = "image/*,.heic,.heif,.tif,.tiff,.jp2,.ppm,.tga,.avif";
 
 /**

@@ -28,12 +28,13 @@ export function language() {
 /**
  * Return a text in the browser's language.
  * @param {string} key the key itself is returned where no text is known
- * @param {Record<string, unknown>} [values] values that stand in the text as `{name}`
+ * @param {object} [values] values that stand in the text as `{name}`
  */
 export function say(key, values = {}) {
+  const given = new Map(Object.entries(values));
   const text = tables[language()][key] ?? tables.en[key] ?? key;
   // One pass: braces in a value, such as a file's name, are left alone.
-  return text.replace(/{(\w+)}/g, (whole, name) => (name in values ? String(values[name]) : whole));
+  return text.replace(/{(\w+)}/g, (whole, name) => String(given.get(name) ?? whole));
 }
 
 /**
