@@ -43,12 +43,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         options.model = options.model or imagenet(folder / "imagenet")
-        load, day = os.getloadavg()[0], time.strftime("%d %B %Y").lstrip("0")
+        before, day = os.getloadavg()[0], time.strftime("%d %B %Y").lstrip("0")
         lines = import_module(f"serving.{options.name}").run(options, folder)
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]
     packages = "numpy", "pillow", "onnxruntime", "starlette", "uvicorn"
     print(f"`python benchmarks/serve.py {shlex.join(words)}`, {day}, {machine(*packages)};")
-    print(f"load of the machine in the minute before: {load:.2f}.\n")
+    print(f"load average {before:.2f} before it and {os.getloadavg()[0]:.2f} at its end.\n")
     print("\n".join(lines))
 
 

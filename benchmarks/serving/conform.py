@@ -24,6 +24,10 @@ from serving.inputs import photo_files
 from serving.servers import Running, ours, serving, state
 
 HOOKS = Path(__file__).parent / "peers" / "schemathesis_hooks.py"
+CONFIG = """[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "413", "415", "422", "5xx"]
+"""
+"""Configuration of schemathesis: its own statuses of refused requests, and 413."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +59,8 @@ def _schemathesis(command: Path, one: Running, examples: int, folder: Path) -> l
     photos.mkdir()
     for number, file in enumerate(photo_files(5)):
         (photos / f"{number}.jpg").symlink_to(file)
-    (folder / "schemathesis.toml").write_text(f"hooks = {json.dumps(str(HOOKS))}\n", "utf-8")
+    text = f"hooks = {json.dumps(str(HOOKS))}\n{CONFIG}"
+    (folder / "schemathesis.toml").write_text(text, "utf-8")
     about = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
     words = [
         str(command), "run", f"http://127.0.0.1:{one.port}/openapi.json", "--checks", "all",
