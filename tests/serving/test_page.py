@@ -23,6 +23,8 @@ Start = Callable[..., AbstractContextManager[httpx.Client]]
 Jpeg = Callable[..., bytes]
 Files = Callable[..., list[Path]]
 LACKING = page_browser.lacking()
+ORIENTATION = 0x0112
+"""Number of the tag that says how a photo is to be turned."""
 ROUNDED = 0.03
 """Largest difference of a probability by weights that are rounded to 8 bits."""
 
@@ -136,6 +138,14 @@ def test_a_pasted_photo_is_answered(chromium: Any, address: str, files: Files) -
 
 def test_on_this_device_no_photo_is_sent(chromium: Any, address: str, files: Files) -> None:
     paths = files(6)
+    turned, clear = (paths[0].with_name(name) for name in ("turned.jpg", "clear.png"))
+    with Image.open(paths[0]) as image:
+        exif = image.getexif()
+        exif[ORIENTATION] = 6  # to be turned by a quarter
+        image.save(turned, exif=exif)
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image.save(clear)
+    paths = [turned, clear, *paths[2:]]
     with opened(chromium, address) as made:
         page = made.page
         made.place("device")

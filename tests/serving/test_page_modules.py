@@ -331,3 +331,66 @@ def test_texts_take_values_and_the_language_of_the_browser(node: Run) -> None:
         ["en", "Try again", "12.3%", "50%"],
         ["Remove {name}.jpg", "none.such", "3.7 MB"],
     ]
+
+
+def test_a_device_computes_what_it_was_asked_for_before_it_is_closed(node: Run) -> None:
+    script = """
+    import { Device } from "./device.js";
+    const steps = [];
+    const compiled = { backend: "webgpu", close: () => steps.push("closed"), run: async (input) => {
+      steps.push(input[0]);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (input[0] === 2) throw new Error("the GPU is lost");
+      return input[0];
+    } };
+    const model = { name: "a", size: [1, 1], preprocessing: { mean: [0] } };
+    const device = new Device(model, compiled, 1);
+    const said = [];
+    const ask = (...input) => device.run(Float32Array.from(input)).then(
+      (found) => said.push(found), (error) => said.push(error.message));
+    const asked = [ask(1), ask(2), ask(3), ask(4, 5)];
+    const before = device.lost;
+    device.close();
+    device.close();
+    asked.push(ask(6));
+    await Promise.all(asked);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    console.log(JSON.stringify({ steps, said: said.sort(), lost: [before, device.lost] }));
+    """
+    assert node(script) == {
+        "steps": [1, 2, 3, "closed"],
+        "said": [
+            1,
+            3,
+            "Another model was chosen meanwhile.",
+            "The photo was prepared for another model.",
+            "the GPU is lost",
+        ],
+        "lost": [False, True],
+    }
+
+
+def test_a_photo_to_teach_with_stays_when_the_model_changes_meanwhile(node: Run) -> None:
+    script = """
+    import { Teacher } from "./teach.js";
+    const preprocessing = { size: [4, 4], resize: [4, 4], fit: "stretch", central_fraction: 1,
+      interpolation: "bilinear", mean: [0, 0, 0], std: [1, 1, 1] };
+    const models = ["a", "b"].map((name) => ({ name, preprocessing }));
+    let chosen = models[0];
+    const device = async () => {
+      const model = chosen;
+      return { model, run: async () => {
+        if (model.name === "a") {
+          chosen = models[1]; // while this one computes, which ends it
+          throw new Error("Another model was chosen meanwhile.");
+        }
+        return { features: Float32Array.of(1, 2) };
+      } };
+    };
+    const readPixels = async () => ({ width: 4, height: 4, data: new Uint8ClampedArray(64) });
+    const teacher = new Teacher({ device, model: () => chosen, readPixels, say });
+    const one = teacher.addClass("hat");
+    await teacher.addPhotos(one, [{ name: "1.jpg", blob: new Blob() }]);
+    console.log(JSON.stringify([one.photos.length, teacher.problems, teacher.ready]));
+    """
+    assert node(script) == [1, [], 1]

@@ -118,17 +118,20 @@ export function choices(facts, devices, changed) {
 export function deviceState(devices) {
   const bar = element("progress", { hidden: true, max: 1, ariaLabel: say("device.loading") });
   const told = element("p", { className: "hint device-state", role: "status" });
+  // Not in the status: a screen reader would say every change of the number.
+  const detail = element("p", { className: "time" });
   function update() {
     const { state } = devices;
     setText(told, state.kind === "none" ? "" : state.text);
     told.classList.toggle("bad", state.kind === "failed");
     told.classList.toggle("working", state.kind === "loading");
+    setText(detail, state.kind === "loading" ? state.detail : "");
     bar.hidden = state.kind !== "loading" || state.share === null;
     if (state.kind === "loading") bar.value = state.share ?? 0;
   }
   devices.addEventListener("change", update);
   update();
-  return element("div", { className: "device" }, told, bar);
+  return element("div", { className: "device" }, told, bar, detail);
 }
 
 /** @returns {Choice} */

@@ -106,6 +106,8 @@ export class Device {
     this.backend = compiled.backend;
     this.compiled = compiled;
     this.closed = false;
+    /** True if it has failed on a GPU: a lost one fails again, until the model is loaded anew. */
+    this.lost = false;
     /** @type {Promise<unknown>} */
     this.last = Promise.resolve();
   }
@@ -117,16 +119,15 @@ export class Device {
    */
   run(input) {
     const wanted = this.model.size[0] * this.model.size[1] * this.model.preprocessing.mean.length;
-    const result = this.last.then(() => {
-      if (this.closed) throw new Error(say("device.closed"));
-      if (input.length !== wanted) throw new Error(say("device.input"));
-      return this.compiled.run(input);
-    });
-    this.last = result.catch(() => {}); // who asked for it is told; the next one is computed
+    if (this.closed) return Promise.reject(new Error(say("device.closed")));
+    if (input.length !== wanted) return Promise.reject(new Error(say("device.input")));
+    const result = this.last.then(() => this.compiled.run(input));
+    // Who asked for it is told of a failure; the next one is computed.
+    this.last = result.catch(() => (this.lost ||= this.backend === "webgpu"));
     return result;
   }
 
-  /** Give its memory back, when what runs has ended. */
+  /** Give its memory back, when what was asked for is computed. */
   close() {
     if (this.closed) return;
     this.closed = true;

@@ -7,7 +7,7 @@ import { megabytes, say } from "./words.js";
  * @typedef {import("./device.js").Model} Model
  * @typedef {import("./device.js").Device} Device
  * @typedef {{kind: "none"} | {kind: "failed", text: string} | {kind: "ready", text: string} |
- *   {kind: "loading", text: string, share: number | null}} State
+ *   {kind: "loading", text: string, detail: string, share: number | null}} State
  */
 
 /** Sends the event "change" when its `state` has changed. */
@@ -22,7 +22,7 @@ export class Devices extends EventTarget {
     this.alone = alone;
     /** @type {State} */
     this.state = { kind: "none" };
-    /** @type {{model: Model, device: Promise<Device>} | null} */
+    /** @type {{model: Model, device: Promise<Device>, ready: Device | null} | null} */
     this.current = null;
     /** Number of loadings: the state is that of the last one. */
     this.loadings = 0;
@@ -34,11 +34,14 @@ export class Devices extends EventTarget {
    * @returns {Promise<Device>}
    */
   get(model) {
-    if (this.current?.model !== model) {
+    if (this.current?.model !== model || this.current.ready?.lost) {
       this.#closeCurrent();
-      this.current = { model, device: this.#load(model) };
-      // The state says it, and who asked is told: no error stays unseen.
-      this.current.device.catch(() => {});
+      const device = this.#load(model);
+      const current = (this.current = { model, device, ready: /** @type {Device | null} */ (null) });
+      device.then(
+        (ready) => (current.ready = ready),
+        () => {}, // the state says it, and who asked is told
+      );
     }
     return this.current.device;
   }
@@ -59,13 +62,14 @@ export class Devices extends EventTarget {
       this.state = state;
       this.dispatchEvent(new Event("change"));
     };
-    show({ kind: "loading", text: say("device.loading"), share: null });
+    show({ kind: "loading", text: say("device.loading"), detail: "", share: null });
     try {
       const onProgress = (/** @type {number} */ loaded, /** @type {number | null} */ length) => {
         const total = length ?? model.device?.bytes ?? null;
         const values = { loaded: megabytes(loaded), total: megabytes(total ?? 0) };
-        const text = say(total ? "device.bytesOf" : "device.bytes", values);
-        show({ kind: "loading", text, share: total ? Math.min(1, loaded / total) : null });
+        const detail = say(total ? "device.bytesOf" : "device.bytes", values);
+        const share = total ? Math.min(1, loaded / total) : null;
+        show({ kind: "loading", text: say("device.loading"), detail, share });
       };
       const { server } = this;
       const device = await loadDevice(model, { fetchBytes: server.fetchBytes, onProgress });

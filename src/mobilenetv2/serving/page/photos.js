@@ -238,8 +238,10 @@ export class Photos extends EventTarget {
     if (this.model !== model || !this.all.includes(photo)) return;
     this.#keep(photo, "device", model, { state: "working" });
     await new Promise((resolve) => setTimeout(resolve)); // the page is drawn
+    let computing = false;
     try {
       const pixels = await this.page.readPixels(photo.file);
+      computing = true;
       const begin = performance.now();
       const { logits } = await device.run(inputOf(pixels, model));
       const ms = performance.now() - begin;
@@ -248,7 +250,9 @@ export class Photos extends EventTarget {
       const result = { state: /** @type {const} */ ("done"), predictions, ms };
       this.#keep(photo, "device", model, { ...result, probabilities: values });
     } catch (error) {
-      if (this.model === model) this.#keep(photo, "device", model, failed(wordsOf(error), false));
+      // A photo that is not read once is never read; a device may be loaded anew.
+      const result = failed(wordsOf(error), computing);
+      if (this.model === model) this.#keep(photo, "device", model, result);
       else this.#forget(photo, "device", model); // the device was closed for another model
     }
   }

@@ -268,6 +268,8 @@ export class Teacher extends EventTarget {
       try {
         await this.#computeOne(photo, device);
       } catch (error) {
+        // A device that was closed for another model says nothing of the photo.
+        if (device.model.name !== this.page.model().name) continue;
         this.#takeOut(photo, error);
       }
       this.changed(false);

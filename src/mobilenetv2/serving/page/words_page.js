@@ -38,8 +38,8 @@ export const WORDS = {
     "place.nothing": "There is no server here, and this browser cannot compute {model}: {why}.",
 
     "device.loading": "Loading the model to this device…",
-    "device.bytes": "Loading the model to this device: {loaded}",
-    "device.bytesOf": "Loading the model to this device: {loaded} of {total}",
+    "device.bytes": "{loaded}",
+    "device.bytesOf": "{loaded} of {total}",
     "device.ready": "Ready on this device: {how}.",
     "device.wasm": "WebAssembly, threads: {threads}",
     "device.webgpu": "WebGPU",
@@ -163,8 +163,8 @@ export const WORDS = {
     "place.nothing": "这里没有服务器，而此浏览器无法计算 {model}：{why}。",
 
     "device.loading": "正在把模型加载到本设备…",
-    "device.bytes": "正在把模型加载到本设备：{loaded}",
-    "device.bytesOf": "正在把模型加载到本设备：{loaded} / {total}",
+    "device.bytes": "{loaded}",
+    "device.bytesOf": "{loaded} / {total}",
     "device.ready": "本设备已就绪：{how}。",
     "device.wasm": "WebAssembly，{threads} 个线程",
     "device.webgpu": "WebGPU",
