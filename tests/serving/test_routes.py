@@ -1,4 +1,5 @@
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 import mobilenetv2 as mn
+from mobilenetv2.serving.page_files import all_files
 
 Start = Callable[..., AbstractContextManager[httpx.Client]]
 Jpeg = Callable[..., bytes]
@@ -79,6 +81,26 @@ def test_health_and_metrics(client: httpx.Client, jpeg: Jpeg) -> None:
     text = client.get("/metrics").text
     assert 'mobilenetv2_requests_total{route="/predict",status="200"}' in text
     assert "pid" not in client.get("/health").text
+
+
+def test_every_file_that_the_page_names_is_there(client: httpx.Client) -> None:
+    response = client.get("/")
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    # The policy allows neither scripts nor styles in the page itself.
+    assert "style=" not in response.text and "<script>" not in response.text
+    wanted = set(re.findall(r'(?:href|src)="(page/[^"]+)"', response.text))
+    seen: set[str] = set()
+    while wanted:
+        path = wanted.pop()
+        seen.add(path)
+        answer = client.get(f"/{path}")
+        assert answer.status_code == 200, path
+        names = re.findall(r'^(?:import|\} from) .*"\./([\w.]+)";$', answer.text, re.MULTILINE)
+        wanted |= {f"page/{name}" for name in names} - seen
+        again = client.get(f"/{path}", headers={"if-none-match": answer.headers["etag"]})
+        assert again.status_code == 304 and not again.content
+    own = {path for path in all_files() if path.startswith("page/")}
+    assert seen == own  # none that is not used
 
 
 def test_files_for_the_browser(client: httpx.Client) -> None:
