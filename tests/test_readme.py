@@ -44,7 +44,6 @@ QUICK = {
     "benchmark": "--runtime onnxruntime,litert --seconds 0.1",
     # A dozen photos' network has logits of 900, of which half precision keeps 97%.
     "export runs/photos/best app/": "--precision float32",
-    "export runs/photos/best site": "--keep-inexact",
 }
 """Appended to commands that begin so: they stay what they are, only shorter."""
 QUICK_PYTHON = {'mn.train("photos/", output="runs/photos")': 'weights="embedded"'}

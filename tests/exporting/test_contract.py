@@ -26,8 +26,9 @@ from mobilenetv2.exporting.job import (
     require_honoured,
     writer_of,
 )
-from mobilenetv2.exporting.verify import TOLERANCES, Reference, sample_pictures
+from mobilenetv2.exporting.verify import TOLERANCES, Reference
 from mobilenetv2.formats import FORMATS, PRECISIONS, Format
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.model.outputs import probabilities

@@ -14,9 +14,10 @@ from mobilenetv2.errors import ArtifactError
 from mobilenetv2.exporting import converted
 from mobilenetv2.exporting.converted import write_mnn, write_ncnn
 from mobilenetv2.exporting.job import Options, reload
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Reference
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph.ncnn import layers
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engines.mnn import read_artifact
 from mobilenetv2.spec.network import NetworkSpec, Numerics

@@ -14,11 +14,12 @@ from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError, SpecError
 from mobilenetv2.exporting.direct import write_litert, write_onnx
 from mobilenetv2.exporting.job import Options, reload
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Reference
 from mobilenetv2.formats import FORMATS
 from mobilenetv2.graph import onnx as onnx_graph
 from mobilenetv2.graph.lowering import lower_folded
 from mobilenetv2.graph.onnx import OPSETS
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.model.folding import fold
 from mobilenetv2.runtime.engines.engine import Artifact

@@ -14,8 +14,9 @@ from heads import BLOCKS, HEADS, with_head
 from mobilenetv2.editions import torch as edition
 from mobilenetv2.errors import SpecError
 from mobilenetv2.exporting.job import Options, reload, writer_of
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Reference
 from mobilenetv2.formats import FORMATS
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.predictor import load_artifact

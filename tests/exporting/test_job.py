@@ -10,7 +10,7 @@ import pytest
 
 from mobilenetv2.checkpoints.exporter import dialects_of
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.exporting import direct, job, verify
+from mobilenetv2.exporting import direct, job
 from mobilenetv2.exporting.job import (
     Options,
     Outcome,
@@ -22,6 +22,7 @@ from mobilenetv2.exporting.job import (
 from mobilenetv2.exporting.verify import Comparison, Exporter, Reference, requests
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import FORMATS
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
@@ -32,7 +33,7 @@ CONFIG = ModelConfig.default(SPEC)
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    return Reference(CONFIG, random_arrays(SPEC), verify.sample_pictures(CONFIG.preprocessing))
+    return Reference(CONFIG, random_arrays(SPEC), sample_pictures(CONFIG.preprocessing))
 
 
 def export(reference: Reference, wanted: Request) -> Outcome[Comparison]:
@@ -154,7 +155,7 @@ def test_a_folder_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 
 
 def test_random_tensors_are_the_same_every_time() -> None:
-    photos = verify.sample_pictures(CONFIG.preprocessing, 1)
+    photos = sample_pictures(CONFIG.preprocessing, 1)
     one, two = (Reference(CONFIG, random_arrays(SPEC), photos).tensors[0] for _ in range(2))
     np.testing.assert_array_equal(one, two)
 

@@ -11,7 +11,8 @@ from short import short
 from mobilenetv2.errors import SpecError
 from mobilenetv2.exporting import keras as export
 from mobilenetv2.exporting.job import Options
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Reference
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published

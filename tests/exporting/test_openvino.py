@@ -10,8 +10,9 @@ from heads import with_head
 from mobilenetv2.errors import require
 from mobilenetv2.exporting.job import Options, reload
 from mobilenetv2.exporting.openvino import model_info, write_openvino
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Reference
 from mobilenetv2.formats import FORMATS
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import Labels, ModelConfig

@@ -8,14 +8,13 @@ from numpy.typing import NDArray
 
 from mobilenetv2.editions import numpy as plain
 from mobilenetv2.errors import ArtifactError
-from mobilenetv2.exporting import verify
-from mobilenetv2.exporting.verify import Exporter, Reference, sample_pictures
+from mobilenetv2.exporting.verify import Exporter, Reference
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.runtime.engines.engine import Engine, Output
-from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.published import published
-from mobilenetv2.spec.records import ModelConfig, Preprocessing
+from mobilenetv2.spec.records import ModelConfig
 
 SPEC = published("small", width=0.1, classes=4)
 CONFIG = ModelConfig.default(SPEC)
@@ -23,7 +22,7 @@ CONFIG = ModelConfig.default(SPEC)
 
 @pytest.fixture(scope="module")
 def reference() -> Reference:
-    return Reference(CONFIG, random_arrays(SPEC), verify.sample_pictures(CONFIG.preprocessing))
+    return Reference(CONFIG, random_arrays(SPEC), sample_pictures(CONFIG.preprocessing))
 
 
 @dataclasses.dataclass
@@ -85,19 +84,3 @@ def test_another_number_of_outputs_is_an_error(reference: Reference) -> None:
 
     with pytest.raises(ArtifactError, match=r"its logits have shape \[6, 3\], not \[6, 4\]"):
         reference.compare(Short(), "float32")
-
-
-def test_they_are_the_same_every_time_and_differ_from_each_other() -> None:
-    record = Preprocessing.default(NetworkSpec(size=(48, 64)))
-    found = sample_pictures(record, 5)
-    assert found.shape == (5, 48, 64, 3) and found.dtype == np.uint8
-    np.testing.assert_array_equal(found, sample_pictures(record, 5))
-    np.testing.assert_array_equal(found[:2], sample_pictures(record, 2))
-    flat = found.reshape(5, -1).astype(float)
-    assert (np.abs(np.corrcoef(flat)[np.triu_indices(5, 1)]) < 0.9).all()
-    assert (flat.std(1) > 20).all()
-
-
-def test_grey_networks_get_grey_ones() -> None:
-    record = Preprocessing.default(NetworkSpec(size=(32, 32), input_channels=1))
-    assert sample_pictures(record).shape == (4, 32, 32, 1)

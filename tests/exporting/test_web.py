@@ -12,8 +12,9 @@ from mobilenetv2.cli.main import main
 from mobilenetv2.errors import ArtifactError, MissingExtra, MobileNetV2Error
 from mobilenetv2.exporting import web
 from mobilenetv2.exporting.job import Options, reload
-from mobilenetv2.exporting.verify import Reference, sample_pictures
+from mobilenetv2.exporting.verify import Reference
 from mobilenetv2.formats import WEB
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
 from mobilenetv2.serving import page_files

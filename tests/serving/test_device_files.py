@@ -12,12 +12,19 @@ from mobilenetv2.errors import ArtifactError, WeightsError
 from mobilenetv2.evaluation.gradcam import class_weights
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.hub.models import locate
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.images.preprocess import engine_input
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays, random_arrays
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.predictor import create_engine, load_artifact
-from mobilenetv2.serving.device_files import NAMES, device_file, why_not
+from mobilenetv2.serving.device_files import (
+    NAMES,
+    device_file,
+    in_8_bits,
+    rounded_arrays,
+    why_not,
+)
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.weights import import_checkpoint
@@ -110,19 +117,66 @@ def test_the_head_is_what_a_heat_map_needs(head: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
-def test_config_and_weights_are_the_model_folder(dtype: str, tmp_path: Path) -> None:
+def test_config_and_weights_are_the_model_folder_as_the_graph_computes_it(
+    dtype: str, tmp_path: Path
+) -> None:
     arrays = random_arrays(SPEC)
     store.save(tmp_path / "m", CONFIG, arrays, dtype)  # type: ignore[arg-type]
     (tmp_path / "again").mkdir()
     for name in ("config.json", "model.safetensors"):
-        data = device_file(tmp_path / "m", name)
-        (tmp_path / "again" / name).write_bytes(data)
-        if dtype == "float32":
-            assert data == (tmp_path / "m" / name).read_bytes()
+        (tmp_path / "again" / name).write_bytes(device_file(tmp_path / "m", name))
     config, found = store.load(tmp_path / "again")
     assert config == CONFIG
+    _, before = store.load(tmp_path / "m")
+    for name, array in before.items():
+        if array.ndim == 4:
+            step = np.abs(array).max((1, 2, 3), keepdims=True) / 127
+            assert (np.abs(found[name] - array) <= 1.01 * step).all()
+        else:
+            np.testing.assert_array_equal(found[name], array)
+    pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
+    )
+    path = tmp_path / "model.tflite"
+    path.write_bytes(device_file(tmp_path / "m", path.name))
+    graph, folder = (create_engine(load_artifact(one)) for one in (path, tmp_path / "again"))
+    x = np.random.default_rng(0).normal(size=(2, 3, *SPEC.size)).astype(np.float32)
+    features = graph.run(x, "features")
+    # Weights of float16 often lie halfway between two of 8 bits. The graph, in whose weights
+    # BatchNorm is folded, may take the other one.
+    near = (1e-4 if dtype == "float32" else 5e-3) * features.max()
+    np.testing.assert_allclose(folder.run(x, "features"), features, atol=near)
+
+
+def test_weights_that_8_bits_would_change_much_are_stored_in_16(tmp_path: Path) -> None:
+    pytest.importorskip(
+        "ai_edge_litert.interpreter", reason="ai-edge-litert is not installed (extra: litert)"
+    )
+    arrays = random_arrays(SPEC)
     for name, array in arrays.items():
-        np.testing.assert_array_equal(found[name], array.astype(dtype).astype(np.float32))
+        if name.endswith("depthwise.bn.scale") or name.endswith("depthwise.bn.shift"):
+            array[0] = 0
+        if name.endswith("project.conv.weight"):  # of a channel that is always 0, as of no other
+            array[:, 0] = 1000
+    store.save(tmp_path / "m", CONFIG, arrays)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(device_file(tmp_path / "m", path.name))
+    shown = engine_input(sample_pictures(CONFIG.preprocessing), CONFIG.preprocessing)
+    given, library, rounded = (
+        probabilities(create_engine(load_artifact(one)).run(shown, "logits"))
+        for one in (path, tmp_path / "m", rounded_folder(tmp_path / "r", arrays))
+    )
+    assert np.abs(rounded - library).max() > 0.15  # else this tests nothing
+    assert np.abs(given - library).max() < 0.05
+    for name, array in read(device_file(tmp_path / "m", "model.safetensors")).items():
+        wanted = array.astype(np.float16) if array.ndim == 4 else arrays[name]
+        np.testing.assert_array_equal(array, wanted, name)
+        np.testing.assert_allclose(array, arrays[name], rtol=1e-3, atol=1e-6)
+
+
+def rounded_folder(place: Path, arrays: Arrays) -> Path:
+    store.save(place, CONFIG, rounded_arrays(arrays, in_8_bits))
+    return place
 
 
 def test_no_other_file_is_given(place: Path) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 import mobilenetv2 as mn
 import mobilenetv2.serving
 from mobilenetv2.model import store
-from mobilenetv2.serving.device_files import device_graph, serialised
+from mobilenetv2.serving.device_files import GRAPH, WEIGHTS, content
 from mobilenetv2.serving.page_facts import Facts, page_facts
 from mobilenetv2.spec.records import ModelConfig
 
@@ -87,8 +87,8 @@ class Device:
         from ai_edge_litert.interpreter import Interpreter
 
         self.config = config
-        self.arrays = arrays
-        self._graph = Interpreter(model_content=device_graph(config, arrays), num_threads=1)
+        self.weights = content(WEIGHTS, config, arrays)
+        self._graph = Interpreter(model_content=content(GRAPH, config, arrays), num_threads=1)
         self._graph.allocate_tensors()
         self._lock = threading.Lock()
 
@@ -123,7 +123,7 @@ def answers(device: Device, held: list[Path]) -> Callable[[str, bytes], tuple[st
         if path == "device/config.json":
             return "application/json", device.config.to_json().encode()
         if path == "device/model.safetensors":
-            return "application/octet-stream", serialised(device.arrays)
+            return "application/octet-stream", device.weights
         if path.startswith("held/"):
             return "image/jpeg", held[int(path.removeprefix("held/"))].read_bytes()
         if path == "page/test.js":

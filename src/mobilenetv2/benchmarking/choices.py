@@ -18,9 +18,9 @@ from mobilenetv2.evaluation.matching import index_note, match
 from mobilenetv2.evaluation.predictions import load_pictures
 from mobilenetv2.evaluation.run_record import TrainedOn
 from mobilenetv2.exporting.job import RECORD
-from mobilenetv2.exporting.verify import sample_pictures
 from mobilenetv2.files import sha256_of_file
 from mobilenetv2.formats import BY_ENDING, INT8, PRECISIONS, RUNTIMES, engines_of
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.images.preprocess import least_size
 from mobilenetv2.progress import say, track
 from mobilenetv2.quantization.calibration_set import choose

@@ -24,9 +24,9 @@ from mobilenetv2.exporting.verify import (
     Reference,
     possible_requests,
     requests,
-    sample_pictures,
 )
 from mobilenetv2.formats import ALIASES, FormatName, Precision
+from mobilenetv2.images.drawn import sample_pictures
 from mobilenetv2.model import store
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located

@@ -1,6 +1,5 @@
 // The model folder of a taught head: config.json, model.safetensors and README.md, in a zip.
 
-import { rounded } from "./rounding.js";
 import { read, write } from "./safetensors.js";
 
 const TRAINED_HERE = "trained here";
@@ -29,8 +28,8 @@ export function taughtConfig(base, taught) {
   const name = before.source === TRAINED_HERE ? model : before.source;
   const step =
     `A new classifier on the frozen network of ${name}, taught in a browser on ` +
-    `${result.images} photos (${labels.length} classes); convolutions have weights of 8 bits, ` +
-    "as the browser computes them.";
+    `${result.images} photos (${labels.length} classes); convolutions have the weights that the ` +
+    "browser computed with.";
   const history = [step, ...(before.history ?? [])];
   return {
     ...base,
@@ -65,8 +64,9 @@ export function taughtConfig(base, taught) {
 }
 
 /**
- * Return the weights of the base network, rounded as the browser has them, with the taught head.
- * @param {ArrayBuffer | Uint8Array} weights model.safetensors of the base model
+ * Return the weights of the base network with the taught head.
+ * @param {ArrayBuffer | Uint8Array} weights model.safetensors of the base model: weights that
+ *   the browser computes with, so that the folder gives the answers that were seen
  * @param {import("./teach.js").Taught} taught
  */
 export function taughtWeights(weights, taught) {
@@ -74,12 +74,12 @@ export function taughtWeights(weights, taught) {
   /** @type {[string, import("./safetensors.js").Tensor][]} */
   const body = [];
   for (const [name, tensor] of tensors) {
-    const { dtype, shape, data } = tensor;
+    const { dtype, data } = tensor;
     if (HEAD.test(name)) continue;
     if (!(data instanceof Float32Array)) {
       throw new Error(`the model's weight '${name}' is ${dtype}, not F32; load the page again`);
     }
-    body.push([name, shape.length === 4 ? { dtype, shape, data: rounded(data, shape) } : tensor]);
+    body.push([name, tensor]);
   }
   return write(new Map([...body, ...taught.tensors]), metadata);
 }
