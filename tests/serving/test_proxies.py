@@ -16,6 +16,7 @@ import pytest
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NAME = "photos.example"
+AUTHORITY = "storage/pki/authorities/local/root.crt"
 TOKEN = "a-long-token-of-a-test"
 Jpeg = Callable[..., bytes]
 
@@ -88,6 +89,10 @@ def caddy(folder: Path, upstream: int) -> Iterator[int]:
     place.write_text(options + site.replace("127.0.0.1:8000", f"127.0.0.1:{upstream}"), "utf-8")
     line = [program, "run", "--config", str(place), "--adapter", "caddyfile"]
     with running(line, port):
+        for _ in range(500):  # it listens before its authority has written its certificate
+            if any(file.stat().st_size for file in folder.glob(AUTHORITY)):
+                break
+            time.sleep(0.02)
         yield port
 
 
@@ -116,7 +121,7 @@ def running(line: list[str], port: int) -> Iterator[None]:
 
 def certificates(folder: Path) -> ssl.SSLContext:
     """What a client trusts: the certificate of nginx, or the authority that Caddy has made."""
-    (found,) = [*folder.glob("cert.pem"), *folder.glob("storage/pki/authorities/local/root.crt")]
+    (found,) = [*folder.glob("cert.pem"), *folder.glob(AUTHORITY)]
     return ssl.create_default_context(cafile=found)
 
 
@@ -134,6 +139,12 @@ def proxied(
             base_url=f"https://127.0.0.1:{port}", headers=headers, timeout=60,
             verify=certificates(tmp_path), event_hooks={"request": [_named]},
         ) as client:  # fmt: skip
+            for _ in range(500):  # Caddy listens before its certificate is there
+                try:
+                    client.get("/v2/health/ready")
+                    break
+                except httpx.ConnectError:
+                    time.sleep(0.02)
             yield client, behind
 
 
