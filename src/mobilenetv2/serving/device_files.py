@@ -127,7 +127,8 @@ def rounded_arrays(arrays: Arrays, rounding: Callable[[NDArray], NDArray]) -> Ar
 def in_8_bits(weight: NDArray) -> NDArray:
     """Return a weight's values after rounding to 8 bits, float32."""
     integers, scales = channel_integers(weight)
-    return integers.astype(np.float32) * scales.reshape(-1, 1, 1, 1)
+    values: NDArray = integers.astype(np.float32) * scales.reshape(-1, 1, 1, 1)
+    return values
 
 
 def head(spec: NetworkSpec, arrays: Arrays) -> Arrays:
