@@ -84,13 +84,13 @@ def ours(model: Path, *options: str, log: bool = False, name: str = "mobilenetv2
     return Server(name, [*words, "--port"], "/v2/health/ready", "/predict?top=5")
 
 
-def peers(python: Path, graph: Path, with_torch: bool) -> list[Server]:
+def peers(python: Path, graph: Path, every: bool) -> list[Server]:
     """Return the servers of others, as people write them and with the best settings for the cores.
 
     Args:
         python: interpreter of their environment.
         graph: path of the exported network.
-        with_torch: True for one with PyTorch, too.
+        every: True for slower variants, too, and one with PyTorch.
     """
     cores = str(workers())
 
@@ -98,21 +98,22 @@ def peers(python: Path, graph: Path, with_torch: bool) -> list[Server]:
         words = [str(python), str(HERE / "peers" / script), str(graph), *options, "--port"]
         return Server(name, words, "/health")
 
+    fastapi, litserve = "fastapi_server.py", "litserve_server.py"
+    each = "--threads", "1"
     found = [
-        made("FastAPI, plain handler", "fastapi_server.py"),
-        made("FastAPI, async handler", "fastapi_server.py", "--handler", "async"),
-        made("FastAPI, a process a core, one thread each", "fastapi_server.py", "--processes",
-             cores, "--threads", "1", "--pool", "1"),
-        made("LitServe, as it is", "litserve_server.py"),
-        made("LitServe, a worker a core, one thread each", "litserve_server.py", "--workers",
-             cores, "--threads", "1"),
-        made("LitServe, the same with batches of 4", "litserve_server.py", "--workers", cores,
-             "--threads", "1", "--batch", "4"),
+        made("FastAPI, plain handler", fastapi),
+        made("FastAPI, a process a core, one thread each", fastapi, "--processes", cores, *each,
+             "--pool", "1"),
+        made("LitServe, a worker a core, one thread each", litserve, "--workers", cores, *each),
+        made("LitServe, the same with batches of 4", litserve, "--workers", cores, *each,
+             "--batch", "4"),
     ]  # fmt: skip
-    if with_torch:
-        found.append(
-            made("FastAPI, plain handler, PyTorch", "fastapi_server.py", "--engine", "torch")
-        )
+    if every:
+        found += [
+            made("FastAPI, async handler", fastapi, "--handler", "async"),
+            made("LitServe, as it is", litserve),
+            made("FastAPI, plain handler, PyTorch", fastapi, "--engine", "torch"),
+        ]
     return found
 
 
@@ -185,6 +186,25 @@ def _field(path: str, name: str) -> int:
 def proportional_memory(pids: Sequence[int]) -> int:
     """Return the bytes of processes together, those that they share counted once (PSS)."""
     return sum(_field(f"/proc/{pid}/smaps_rollup", "Pss:") for pid in pids)
+
+
+TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+def used(pids: Sequence[int]) -> float:
+    """Return the seconds of a core that processes have used."""
+    found = 0.0
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has ended
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found += TICK * (int(fields[11]) + int(fields[12]))
+    return found
+
+
+def used_by_all() -> float:
+    """Return the seconds of a core that all programs have used, with what a host took away."""
+    user, nice, system, _, _, *rest = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+    return TICK * sum(map(int, (user, nice, system, *rest)))
 
 
 class Peak:
