@@ -5,7 +5,8 @@ every server answers the same photos in forms, one a request, by N clients, each
 next photo when it has its answer; then all answer photos that come at a fixed rate. Bulk prediction
 is ``mn.predict`` of a folder with the same photos, without its start. All answers are compared.
 
-A load beside which other programs take more than 0.2 cores is repeated, up to ``--patience``.
+A round of a load in which other programs take more than 0.2 cores beside one of the servers is
+not counted; rounds go on until there are as many as are wanted, or for ``--patience`` seconds.
 """
 
 import argparse
@@ -51,17 +52,30 @@ print(count / (time.perf_counter() - begin))
 """
 
 
+@dataclass(frozen=True, slots=True)
+class One:
+    """A load of one server."""
+
+    load: Load
+    generator: float
+    """Cores that the load generator took."""
+    others: float
+    """Cores that other programs took."""
+
+
 @dataclass(slots=True)
 class Measured:
     """Loads of a server, one for each round."""
 
     loads: list[Load] = field(default_factory=list)
     generator: list[float] = field(default_factory=list)
-    """Cores that the load generator took."""
     others: list[float] = field(default_factory=list)
-    """Cores that other programs took."""
-    repeated: int = 0
-    """Number of loads that were not counted, as other programs took too much."""
+
+    def add(self, one: One) -> None:
+        """Add a load."""
+        self.loads.append(one.load)
+        self.generator.append(one.generator)
+        self.others.append(one.others)
 
     def rates(self) -> list[float]:
         """Return the photos a second of each round."""
@@ -88,7 +102,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--photos", type=int, default=1000)
     parser.add_argument(
         "--patience", type=float, default=900.0,
-        help="seconds in which a load beside other work is repeated",
+        help="most seconds of all rounds",
     )  # fmt: skip
 
 
@@ -122,17 +136,28 @@ def run(options: argparse.Namespace, folder: Path) -> list[str]:
             running.append(start(server))
             running[-1].wait()
             pause(running[-1], True)
-        for number in range(options.rounds):
-            turn = number % len(running)
-            for clients in [*options.clients, 0]:
-                for one in running[turn:] + running[:turn]:
-                    pause(one, False)
-                    try:
-                        _measure(one, requests[one.server.name], clients, options, results, end)
-                    finally:
-                        pause(one, True)
-            bulk.append(_bulk(place, options.model, end))
-            say(f"round {number + 1}: {results_line(results, servers[0])}, bulk {bulk[-1]:.1f}")
+        loads = [*options.clients, 0]
+        dropped = 0
+        names = [_name(clients, options) for clients in loads]
+        while time.monotonic() < end and (
+            left := [n for n in names if _count(results, n, servers) < options.rounds]
+        ):
+            for name in left:
+                clients = loads[names.index(name)]
+                turn = _count(results, name, servers) % len(running)
+                order = running[turn:] + running[:turn]
+                rate = None
+                found = _round(order, requests, clients, options, end)
+                if found is not None and clients == max(options.clients):
+                    rate = _bulk(place, options.model)
+                    found = found if rate is not None else None
+                if found is None:
+                    dropped += 1
+                    continue
+                for title, measured in found.items():
+                    results.setdefault(name, {}).setdefault(title, Measured()).add(measured)
+                bulk += [rate] if rate is not None else []
+                say(f"{name}: {found[servers[0].name].load.rate():.1f}, bulk {rate}")
         answers = {one.server.name: _answers(one, requests[one.server.name]) for one in running}
     finally:
         for one in running:
@@ -140,58 +165,78 @@ def run(options: argparse.Namespace, folder: Path) -> list[str]:
             stop(one)
     return [
         f"{len(files):,} photos, {sum(map(len, data)) / len(data) / 1e3:.0f} kB each in the mean; "
-        f"{options.rounds} rounds in turns, {options.seconds:g} s each. Peers: {about}.",
+        f"rounds in turns, {options.seconds:g} s each. Peers: {about}. Rounds that do not count, "
+        f"as other programs took more than {MOST_OTHERS:g} cores: {dropped}.",
         "", *_tables(results, servers, bulk), "", *_same(answers, servers),
     ]  # fmt: skip
 
 
+def _name(clients: int, options: argparse.Namespace) -> str:
+    return counted(clients, "client") if clients else f"{options.rate:g} photos a second"
+
+
+def _count(results: Results, name: str, servers: Sequence[Server]) -> int:
+    """Return the number of rounds of a load."""
+    found = results.get(name)
+    return len(found[servers[0].name].loads) if found else 0
+
+
+def _round(
+    order: Sequence[Running], requests: dict[str, list[bytes]], clients: int,
+    options: argparse.Namespace, end: float,
+) -> dict[str, One] | None:  # fmt: skip
+    """Return a load of each server by some clients, or with 0 at the rate; None beside others."""
+    found: dict[str, One] = {}
+    for one in order:
+        _wait_for_quiet(end)
+        pause(one, False)
+        try:
+            asyncio.run(closed_loop(Client(one.port, requests[one.server.name]), 4, 0.5))
+            measured = _measure(one, requests[one.server.name], clients, options)
+        finally:
+            pause(one, True)
+        if measured.others > MOST_OTHERS:
+            return None
+        found[one.server.name] = measured
+    return found
+
+
+def _wait_for_quiet(end: float) -> None:
+    """Wait while other programs take the cores."""
+    while time.monotonic() < end:
+        every, begin = used_by_all(), time.perf_counter()
+        time.sleep(0.5)
+        if (used_by_all() - every) / (time.perf_counter() - begin) <= MOST_OTHERS:
+            return
+
+
 def _measure(
-    one: Running, requests: Sequence[bytes], clients: int, options: argparse.Namespace,
-    results: Results, end: float,
-) -> None:  # fmt: skip
-    """Load a server by some clients, or with 0 at the rate; again beside much other work."""
-    asyncio.run(closed_loop(Client(one.port, requests), 4, 0.5))  # it has been stopped
-    name = counted(clients, "client") if clients else f"{options.rate:g} photos a second"
-    measured = results.setdefault(name, {}).setdefault(one.server.name, Measured())
+    one: Running, requests: Sequence[bytes], clients: int, options: argparse.Namespace
+) -> One:
     pids = [*one.pids(), os.getpid()]
-    while True:
-        client = Client(one.port, requests)
-        every, own, generator = used_by_all(), used(pids), used(pids[-1:])
-        begin = time.perf_counter()
-        if clients:
-            load = asyncio.run(closed_loop(client, clients, options.seconds))
-        else:
-            load = asyncio.run(open_loop(client, options.rate, options.seconds))
-        seconds = time.perf_counter() - begin
-        generator = (used(pids[-1:]) - generator) / seconds
-        others = (used_by_all() - every - used(pids) + own) / seconds
-        if others <= MOST_OTHERS or time.monotonic() > end:
-            break
-        measured.repeated += 1
-    measured.loads.append(load)
-    measured.generator.append(generator)
-    measured.others.append(others)
+    client = Client(one.port, requests)
+    every, own, generator = used_by_all(), used(pids), used(pids[-1:])
+    begin = time.perf_counter()
+    if clients:
+        load = asyncio.run(closed_loop(client, clients, options.seconds))
+    else:
+        load = asyncio.run(open_loop(client, options.rate, options.seconds))
+    seconds = time.perf_counter() - begin
+    generator = (used(pids[-1:]) - generator) / seconds
+    return One(load, generator, (used_by_all() - every - used(pids) + own) / seconds)
 
 
-def results_line(results: Results, server: Server) -> str:
-    """Return the last rates of a server."""
-    rates = (f"{name}: {found[server.name].rates()[-1]:.1f}" for name, found in results.items())
-    return f"{server.name}, {', '.join(rates)}"
-
-
-def _bulk(photos: Path, model: Path, end: float) -> float:
-    """Return the photos a second of bulk prediction; again beside much other work."""
+def _bulk(photos: Path, model: Path) -> float | None:
+    """Return the photos a second of bulk prediction; None beside much other work."""
     words = [sys.executable, "-c", BULK, str(photos), str(model)]
-    while True:
-        every, own, begin = used_by_all(), os.times(), time.perf_counter()
-        done = subprocess.run(words, capture_output=True, text=True)
-        seconds = time.perf_counter() - begin
-        if done.returncode:
-            sys.exit(done.stderr)
-        mine = sum(now - before for now, before in zip(os.times()[:4], own[:4], strict=True))
-        others = (used_by_all() - every - mine) / seconds
-        if others <= MOST_OTHERS or time.monotonic() > end:
-            return float(done.stdout)
+    every, own, begin = used_by_all(), os.times(), time.perf_counter()
+    done = subprocess.run(words, capture_output=True, text=True)
+    seconds = time.perf_counter() - begin
+    if done.returncode:
+        sys.exit(done.stderr)
+    mine = sum(now - before for now, before in zip(os.times()[:4], own[:4], strict=True))
+    others = (used_by_all() - every - mine) / seconds
+    return float(done.stdout) if others <= MOST_OTHERS else None
 
 
 def _answers(one: Running, requests: Sequence[bytes]) -> list[tuple[int, float]]:
@@ -214,8 +259,8 @@ def _tables(results: Results, servers: Sequence[Server], bulk: Sequence[float]) 
     for name, found in results.items():
         lines += [
             f"### {name[0].upper()}{name[1:]}", "",
-            "| server | photos a second (median; from, to) | ratio, round by round "
-            "| p50, ms | p99, ms | other answers |",
+            f"| server | photos a second (median of {len(found[first].loads)}) "
+            "| ratio, round by round | p50, ms | p99, ms | other answers |",
             "|---|---|---|---|---|---|",
         ]  # fmt: skip
         for server in servers:
@@ -230,17 +275,19 @@ def _tables(results: Results, servers: Sequence[Server], bulk: Sequence[float]) 
             )
         cores = statistics.mean(found[first].generator)
         every = [one for server in servers for one in found[server.name].others]
-        again = sum(found[server.name].repeated for server in servers)
         lines += [
             "",
             f"Beside {first} the load generator took {cores:.2f} cores; other programs took "
-            f"{_range(every, 2)}. Repeated beside more than {MOST_OTHERS:g}: {again}.", "",
+            f"{_range(every, 2)}.", "",
         ]  # fmt: skip
-    lines += ["### Bulk prediction", "", f"{_range(bulk, 1)} photos a second. The server's share:"]
-    for name, found in results.items():
-        if "client" in name:
-            shares = [a / b for a, b in zip(found[first].rates(), bulk, strict=True)]
-            lines.append(f"- {name}: {_range(shares, 2)}")
+    if bulk:
+        name = max((name for name in results if "client" in name), key=lambda n: int(n.split()[0]))
+        shares = [a / b for a, b in zip(results[name][first].rates(), bulk, strict=True)]
+        lines += [
+            "### Bulk prediction", "",
+            f"{_range(bulk, 1)} photos a second; with {name} the server reaches "
+            f"{_range(shares, 2)} of it.",
+        ]  # fmt: skip
     return lines
 
 
