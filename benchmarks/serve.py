@@ -10,8 +10,8 @@
 The network is Google's of ImageNet (``--model`` takes the folder of another one), the photos are
 those of the clothing dataset. PEERS is a virtual environment outside of the repository with
 fastapi 0.165.0, uvicorn[standard] 0.55.0, litserve 0.2.19, python-multipart 0.0.34, onnxruntime
-1.32.0, pillow 13.0.0, torch 2.13.0 and torchvision 0.28.0; the last two only for the server with
-PyTorch. FILE is the command of schemathesis 4.32.5, in an environment of its own. ``--small``
+1.32.0 and pillow 13.0.0; ``compare --every`` adds slower variants, one of which needs torch 2.13.0.
+FILE is the command of schemathesis 4.32.5, in an environment of its own. ``--small``
 tries a subcommand in less than a minute.
 """
 
