@@ -75,7 +75,7 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(here: Path) -> N
 def test_a_page_without_other_makers_files_is_still_one(here: Path) -> None:
     (here / "vendor").rename(here / "elsewhere")
     assert list(all_files()) == ["index.html", "page/main.js"]
-    assert "vendor/litert and vendor/fflate.js are missing" in missing_vendor()
+    assert "lacks vendor/litert and vendor/fflate.js" in missing_vendor()
 
 
 def test_what_make_web_builds_is_in_the_wheel_and_not_in_git() -> None:

@@ -1,15 +1,22 @@
+import dataclasses
 import json
+import os
 import re
+import signal
 import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import httpx
 import pytest
 
 import mobilenetv2 as mn
+from mobilenetv2.hub.models import embedded_folder
+from mobilenetv2.model import store
 from mobilenetv2.serving.page_files import all_files
+from mobilenetv2.spec.records import Labels
 
 Start = Callable[..., AbstractContextManager[httpx.Client]]
 Jpeg = Callable[..., bytes]
@@ -49,6 +56,10 @@ def test_a_form_has_an_answer_for_each_photo(client: httpx.Client, jpeg: Jpeg) -
         ("/predict?model=other", b"\xff\xd8\xff", 404),
         ("/predict?top=0", b"\xff\xd8\xff", 400),
         ("/predict?top=%F0", b"\xff\xd8\xff", 400),
+        ("/predict?top=000000001" + 5000 * "9", b"\xff\xd8\xff", 400),
+        ("/predict?top=00000000199999999999", b"\xff\xd8\xff", 400),
+        ("/predict?tpo=3", None, 400),
+        ("/explain?top=3", None, 400),
         ("/explain?class=zebra", None, 400),
         ("/explain", b"hello", 415),
         ("/explain", b"\xff\xd8\xff cut", 422),
@@ -157,3 +168,36 @@ def test_a_slow_body_and_a_late_answer(start: Start, jpeg: Jpeg) -> None:
         response = client.post("/predict", files=files)
         assert response.status_code == 504, response.text
         assert json.loads(response.text)["status"] == 504
+
+
+def test_a_model_that_has_changed_never_gets_the_labels_of_the_old_one(
+    start: Start, jpeg: Jpeg, tmp_path: Path
+) -> None:
+    config, arrays = store.load(embedded_folder())
+    store.save(tmp_path / "m", config, arrays)
+    with start({"m": tmp_path / "m"}) as client:
+        before = client.post("/predict", content=jpeg()).json()
+        labels = Labels(tuple(reversed(config.labels.names)))
+        store.save(tmp_path / "m", dataclasses.replace(config, labels=labels), arrays)
+        assert client.post("/predict", content=jpeg()).json() == before  # it is in memory
+        for path in ("/device/m/model.tflite", "/device/m/config.json"):
+            changed = client.get(path)
+            assert changed.status_code == 503 and "restart" in changed.json()["error"]
+        assert client.post("/explain", content=jpeg()).status_code == 503
+        (pid,) = client.app.pool.pids()  # type: ignore[attr-defined]
+        os.kill(pid, signal.SIGKILL)
+        said: list[str] = []
+        for _ in range(200):
+            answer = client.post("/predict", content=jpeg())
+            assert answer.status_code == 503
+            said.append(answer.json()["error"])
+            if "changed" in said[-1]:
+                break
+            time.sleep(0.05)
+        assert "restart the server" in said[-1]
+
+
+def test_a_model_in_the_path_is_the_one_that_is_asked(client: httpx.Client, jpeg: Jpeg) -> None:
+    body = {"inputs": [{"name": "pictures", "shape": [1, 32, 32, 3], "datatype": "UINT8",
+                        "data": [0] * 3072}]}  # fmt: skip
+    assert client.post("/v2/models/small/infer?model=nope", json=body).status_code == 200

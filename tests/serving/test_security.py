@@ -6,11 +6,14 @@ from mobilenetv2.serving.security import Guard
 from mobilenetv2.serving.settings import Settings
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1", "127.0.0.2:9", "localhost.:80"],
+)
 def test_on_loopback_only_loopback_names_are_answered(host: str) -> None:
     guard = Guard(Settings(), ())
     guard.check("/predict", Headers({"host": host}))
-    for other in ("evil.example", "", "127.0.0.1.evil.example", "[::1"):
+    for other in ("evil.example", "", "127.0.0.1.evil.example", "[::1", "10.0.0.1"):
         with pytest.raises(Problem) as caught:
             guard.check("/predict", Headers({"host": other}))
         assert caught.value.status == 421

@@ -37,8 +37,10 @@ def test_each_number_has_bounds(name: str) -> None:
     ("given", "environment", "part"),
     [
         ({"token": "x"}, {}, "tokens"),
-        ({}, {P + "PROT": "1"}, "port"),
-        ({}, {P + "PORT": "many"}, "whole number"),
+        ({}, {P + "PROT": "1"}, f"did you mean '{P}PORT'"),
+        ({}, {P + "PORT": "many"}, f"{P}PORT 'many' is not a whole number"),
+        ({}, {P + "TOKENS": ""}, f"{P}TOKENS '' is not a file"),
+        ({}, {P + "HOST": ""}, f"{P}HOST"),
         ({"port": True}, {}, "whole number"),
         ({"workers": 1.5}, {}, "whole number"),
         ({}, {P + "PAGE": "perhaps"}, "true or false"),
@@ -77,5 +79,5 @@ def test_tokens_are_lines_of_a_file(tmp_path: Path) -> None:
         file.write_text(text)
         with pytest.raises(MobileNetV2Error, match=r"tokens\.txt"):
             tokens_of(Settings(tokens=file))
-    with pytest.raises(OSError):
+    with pytest.raises(MobileNetV2Error, match=r"none.*8 characters"):
         tokens_of(Settings(tokens=tmp_path / "none"))

@@ -9,7 +9,7 @@ from mobilenetv2.errors import MobileNetV2Error
 
 EXAMPLES = """\
   mobilenetv2 serve --model runs/photos/best
-  mobilenetv2 serve --model photos=runs/photos/best imagenet --port 9000 --workers 2
+  mobilenetv2 serve --model photos=runs/photos/best other=runs/other/best --port 9000 --workers 2
   mobilenetv2 serve --model runs/photos/best --host 0.0.0.0 --tokens tokens.txt
 
 then, from another terminal:
@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     models = arguments.model or models_of_environment()
     if not models:
         raise MobileNetV2Error(
-            "serve needs --model MODEL, such as runs/photos/best, 'imagenet' or 'embedded'"
+            "serve needs --model MODEL: a model folder such as runs/photos/best, an exported file, "
+            "or 'embedded' to try it"
         )
     settings = {name: getattr(arguments, name) for name in (*OPTIONS, "origins", "hosts")}
     settings |= {"page": False} if arguments.no_page else {}

@@ -145,6 +145,7 @@ class Application:
         begin, headers = time.perf_counter(), Headers(scope=scope)
         origin, status = headers.get("origin"), 0
         path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
+        scope.pop("route", None)  # that of an application around this one
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -183,9 +184,10 @@ class Application:
         self.metrics.requests.labels(route, str(status)).inc()
         self.metrics.seconds.labels(route).observe(seconds)
         if self._log is not None:
+            size = headers.get("content-length", "")[:15]
             self._log.add(
                 method=scope["method"], path=path[:200], status=status, seconds=round(seconds, 4),
-                bytes=headers.get("content-length", "")[:15],
+                bytes=int(size) if size.isdecimal() else None,
             )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ class InferenceRoutes:
                 work = routes.computed(model, PHOTOS, [(file, 1) for file in asked.files])
             else:
                 work = routes.computed(model, PICTURES, [(asked.data, asked.count)])
-            found = await routes.awaited(request, work, asked.count)
+            found = await routes.awaited(request, model, work, asked.count)
         rows = []
         for number, one in enumerate(found):
             if isinstance(one, Problem):

@@ -15,9 +15,9 @@ WAITING = 10_000
 class AccessLog:
     """Writer of lines, which never makes the caller wait.
 
-    A line has the time, the method, the path without its query, the status, the seconds, the bytes
-    and the number of photos of a request. It has no contents of photos, no names of files, no
-    token and no address of a caller's.
+    A line has the time, the method, the path without its query, the status, the seconds and the
+    announced bytes of a request, null without a number. It has no contents of photos, no names of
+    files, no token and no address of a caller's.
 
     Args:
         stream: where lines go; None for stderr.

@@ -11,7 +11,7 @@ from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.outputs import require_answers
 from mobilenetv2.networks.given_model import AnyModel, located
 from mobilenetv2.runtime.loading import config_of
-from mobilenetv2.serving.computing.compute import given_values
+from mobilenetv2.serving.computing.compute import digest_of, given_values
 from mobilenetv2.spec.foreign import NOTHING, AnyConfig, ForeignConfig, Given
 from mobilenetv2.text import quoted
 
@@ -25,6 +25,8 @@ class Served:
     name: str
     place: Path
     config: AnyConfig
+    digest: str
+    """Checksum of its files, so that none is answered with that have changed."""
     runtime: str | None
     given: Given = NOTHING
 
@@ -38,7 +40,7 @@ class Served:
         """Return what a process needs to load it, as plain values for JSON."""
         return {
             "name": self.name, "place": str(self.place), "runtime": self.runtime,
-            "given": given_values(self.given),
+            "given": given_values(self.given), "digest": self.digest,
         }  # fmt: skip
 
 
@@ -95,9 +97,10 @@ def served_models(
                 f"two models are called {name!r}; give them names of their own: NAME=MODEL"
             )
         place = one.place.resolve()
+        before = digest_of(place)
         config = config_of(place, given)
         require_answers(config, one.name)
-        found.append(Served(name, place, config, runtime, given))
+        found.append(Served(name, place, config, before, runtime, given))
     return found
 
 

@@ -69,6 +69,8 @@ def description(token: bool) -> dict[str, Any]:
     """
     infer = {
         "summary": "Compute output tensors (Open Inference Protocol).",
+        "description": "Tensors may follow the JSON as bytes (the protocol's binary extension): "
+        "then the header Inference-Header-Content-Length has the length of the JSON.",
         "parameters": [_NAME],
         "requestBody": {
             "required": True, "content": {"application/json": {"schema": _ref("Inference")}},
@@ -95,7 +97,18 @@ def description(token: bool) -> dict[str, Any]:
             }],
             "requestBody": _photos(False),
             "responses": {
-                "200": {"description": "The drawing.", "content": {"image/png": {}}}, **ERRORS
+                "200": {
+                    "description": "The drawing.", "content": {"image/png": {}},
+                    "headers": {
+                        "X-Class-Index": {
+                            "description": "Index of the class.", "schema": {"type": "integer"},
+                        },
+                        "X-Probability": {
+                            "description": "Its probability.", "schema": {"type": "number"},
+                        },
+                    },
+                },
+                **ERRORS,
             },
         }},
         "/health": {"get": {

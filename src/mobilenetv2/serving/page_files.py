@@ -66,9 +66,8 @@ def missing_vendor() -> str:
     if not lacking:
         return ""
     return (
-        f"this installation was built without npm, so that {' and '.join(lacking)} are missing, "
-        "with which the page computes in the browser; run 'make web' in the source folder, and "
-        "install from there"
+        f"this installation lacks {' and '.join(lacking)}, with which the page computes in the "
+        "browser; run 'make web' in the source folder (it needs npm), and install from there"
     )
 
 

@@ -1,6 +1,7 @@
 """Routes of a server: answers to photos, heat maps, health, metrics and the page."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Sequence
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -13,7 +14,12 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from mobilenetv2.errors import MobileNetV2Error
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.runtime.answers import Answer
-from mobilenetv2.serving.computing.compute import EXPLAIN, PHOTOS
+from mobilenetv2.serving.computing.compute import (
+    EXPLAIN,
+    PHOTOS,
+    ModelChangedError,
+    digest_of,
+)
 from mobilenetv2.serving.computing.pool import Admission, Pool
 from mobilenetv2.serving.computing.process import Result
 from mobilenetv2.serving.device_files import NAMES, device_file
@@ -30,6 +36,7 @@ from mobilenetv2.serving.requests import (
     uploads,
 )
 from mobilenetv2.serving.settings import Settings
+from mobilenetv2.spec.mapping import suggestion
 
 Found = TypeVar("Found")
 LARGE_BODY = 2**20
@@ -56,10 +63,13 @@ class Routes:
 
     async def predict(self, request: Request) -> Response:
         """Answer the photos of a request."""
+        _require_known(request, ("model", "top"))
         model, top = self.model_of(request), self._top_of(request)
         with self.pool.admit(1, announced_size(request, self.settings)) as places:
             photos = await self._photos_of(request, places)
-            answers = await self.awaited(request, self._answers(model, photos, top), len(photos))
+            answers = await self.awaited(
+                request, model, self._answers(model, photos, top), len(photos)
+            )
         if len(answers) == 1 and "status" in answers[0]:
             problem = answers[0]["problem"]
             raise problem
@@ -69,6 +79,7 @@ class Routes:
 
     async def explain(self, request: Request) -> Response:
         """Answer with the heat map of a class on one photo, as a PNG file."""
+        _require_known(request, ("model", "class"))
         model = self.model_of(request)
         if not model.explains:
             raise Problem(
@@ -84,7 +95,7 @@ class Routes:
                 raise problem
             wanted = {"class": request.query_params.get("class")}
             work = self.pool.compute(model.name, EXPLAIN, photos[0].data, options=wanted)
-            (found,) = await self.awaited(request, work, 1)
+            (found,) = await self.awaited(request, model, work, 1)
         if isinstance(found, Problem):
             raise found
         assert isinstance(found, dict)
@@ -129,13 +140,14 @@ class Routes:
         work = (self.pool.compute(model.name, kind, data, count) for data, count in parts)
         return [one for found in await asyncio.gather(*work) for one in found]
 
-    async def awaited(self, request: Request, work: Awaitable[Found], photos: int) -> Found:
+    async def awaited(
+        self, request: Request, model: Served, work: Awaitable[Found], photos: int
+    ) -> Found:
         """Return the result of work, unless the caller leaves or the deadline passes.
 
         Raises:
             Problem: the deadline has passed (504), or the caller has left (499, which nobody sees).
         """
-        model = self.model_of(request).name if "model" in request.query_params else ""
         task = asyncio.ensure_future(work)
         left = asyncio.ensure_future(_left(request))
         try:
@@ -146,7 +158,7 @@ class Routes:
                 return task.result()
             if left.done():
                 raise Problem(499, "the caller left before its answer")
-            self.metrics.photos.labels(model or self.models[0].name, "late").inc(photos)
+            self.metrics.photos.labels(model.name, "late").inc(photos)
             raise Problem(
                 504, f"no answer within {self.settings.deadline:g} seconds; send it again later"
             )
@@ -171,7 +183,7 @@ class Routes:
         given = request.query_params.get("top")
         if given is None:
             return None
-        if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= 100_000:
+        if not re.fullmatch("[0-9]{1,6}", given) or not 1 <= int(given) <= 100_000:
             raise Problem(400, f"top {given[:40]!r} is not a number of classes, such as top=5")
         return int(given)
 
@@ -228,10 +240,12 @@ class Routes:
             raise Problem(404, f"there is no file {file[:100]!r} of a model {name[:100]!r}")
         task = self._device_files.get((name, file))
         if task is None or (task.done() and (task.cancelled() or task.exception())):
-            making = run_in_threadpool(device_file, model.place, file)
+            making = run_in_threadpool(_unchanged, model, file)
             task = self._device_files[name, file] = asyncio.ensure_future(making)
         try:
             data = await asyncio.shield(task)
+        except ModelChangedError as error:
+            raise Problem(503, str(error)) from None
         except (MobileNetV2Error, OSError) as error:
             raise Problem(500, f"{name}/{file}: {error}") from None
         tag = f'"{hash(data) & (2**64 - 1):x}"'
@@ -240,6 +254,21 @@ class Routes:
             return Response(status_code=304, headers=headers)
         kind = "application/json" if PurePosixPath(file).suffix == ".json" else None
         return Response(data, media_type=kind or "application/octet-stream", headers=headers)
+
+
+def _require_known(request: Request, names: Sequence[str]) -> None:
+    """Refuse a request with a parameter that is none of ``names`` (400)."""
+    for name in request.query_params:
+        if name not in names:
+            raise Problem(400, f"unknown parameter {name[:40]!r}; {suggestion(name[:40], names)}")
+
+
+def _unchanged(model: Served, file: str) -> bytes:
+    """Return a file for the browser, which is of the model that the server started with."""
+    data = device_file(model.place, file)
+    if digest_of(model.place) != model.digest:
+        raise ModelChangedError(model.place)
+    return data
 
 
 def answer_of(model: Served, outputs: NDArray) -> Answer:

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import ipaddress
 from collections.abc import Sequence
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,9 +24,12 @@ HEADERS = {
 }
 """Headers of every answer. The page runs WebAssembly with threads, and asks no other host."""
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+"""Names of a server that only this machine reaches; other loopback addresses count, too."""
 OPEN = ("/health", "/v2/health/live", "/v2/health/ready")
 """Paths that need neither a token nor a certain host: whoever watches a server asks them."""
 OPEN_FOLDERS = ("/page/", "/vendor/")
+EXPOSED = "Retry-After, X-Class-Index, X-Probability, Inference-Header-Content-Length"
+"""Headers of answers that scripts of allowed origins may read."""
 METHODS, ALLOWED = "GET, POST", "Authorization, Content-Type, Inference-Header-Content-Length"
 
 
@@ -40,7 +44,8 @@ class Guard:
     def __init__(self, settings: Settings, tokens: Sequence[bytes]) -> None:
         self._tokens = [hashlib.sha256(token).digest() for token in tokens]
         self._origins = set(settings.origins)
-        self._hosts = set(settings.hosts) or (set(LOOPBACK) if settings.is_loopback else set())
+        self._own = settings.is_loopback and not settings.hosts
+        self._hosts = set(settings.hosts) or (set(LOOPBACK) if self._own else set())
 
     def check(self, path: str, headers: Headers) -> None:
         """Raise if a request may not be served.
@@ -55,7 +60,8 @@ class Guard:
         if path in OPEN:
             return
         host = _without_port(headers.get("host", ""))
-        if self._hosts and host not in self._hosts:
+        known = host in self._hosts or (self._own and _is_loopback(host))
+        if self._hosts and not known:
             # Otherwise a page of another site could reach this server by a name of its own.
             raise Problem(
                 421, f"this server is not called {host[:100]!r}; it answers to "
@@ -67,10 +73,11 @@ class Guard:
             # All are compared, so that the time tells nothing.
             fits = [hmac.compare_digest(digest, token) for token in self._tokens]
             if kind.lower() != "bearer" or not any(fits):
-                raise Problem(
-                    401, "a token is needed: send the header 'Authorization: Bearer TOKEN'",
-                    {"WWW-Authenticate": "Bearer"},
-                )  # fmt: skip
+                if kind.lower() == "bearer":
+                    sentence = "this token is not one of the server's; ask whoever runs it for one"
+                else:
+                    sentence = "a token is needed: send the header 'Authorization: Bearer TOKEN'"
+                raise Problem(401, sentence, {"WWW-Authenticate": "Bearer"})
 
     def allows(self, origin: str | None) -> bool:
         """Return True if pages of an origin may call this server."""
@@ -85,7 +92,7 @@ class Guard:
         if self.allows(origin):
             headers["Access-Control-Allow-Origin"] = str(origin)
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"
-            headers["Access-Control-Expose-Headers"] = "Retry-After"
+            headers["Access-Control-Expose-Headers"] = EXPOSED
 
     def preflight(self, origin: str | None) -> dict[str, str]:
         """Return the headers of the answer to a browser that asks before it calls."""
@@ -102,4 +109,12 @@ def _without_port(host: str) -> str:
     if host.startswith("["):
         address, bracket, _ = host.partition("]")
         return address + bracket
-    return host.partition(":")[0]
+    return host.partition(":")[0].removesuffix(".")
+
+
+def _is_loopback(host: str) -> bool:
+    inside = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        return ipaddress.ip_address(inside).is_loopback
+    except ValueError:  # a name
+        return False

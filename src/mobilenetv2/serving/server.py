@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import errno
+import math
 import signal
 import socket
 import threading
@@ -17,7 +18,7 @@ from mobilenetv2.serving.settings import Settings
 
 BACKLOG = 2048
 GRACE = 5.0
-"""Seconds beyond the deadline that connections have to end."""
+"""Seconds that connections have to end, beyond those for a body and its answer."""
 
 
 def run(app: Application, settings: Settings) -> None:
@@ -78,7 +79,9 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app, lifespan="on", log_config=None, access_log=False, server_header=False,
-                backlog=BACKLOG, timeout_graceful_shutdown=int(settings.deadline + GRACE),
+                backlog=BACKLOG, timeout_graceful_shutdown=math.ceil(
+                    settings.body_seconds + settings.deadline + GRACE
+                ),
                 ws="none",
             )
         )  # fmt: skip
@@ -107,6 +110,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Refuse new photos, answer what was accepted, and end."""
         self.app.drain()
+        say("stopping: no new photos; what was accepted is answered")
         self._watcher.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watcher

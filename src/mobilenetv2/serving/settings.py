@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from mobilenetv2.errors import MobileNetV2Error, argument
+from mobilenetv2.errors import MobileNetV2Error, argument, disk_sentence
 from mobilenetv2.files import read_file
 from mobilenetv2.spec.mapping import suggestion
 
@@ -131,9 +131,12 @@ def settings_of(given: Mapping[str, Any], environment: Mapping[str, str] | None 
                 f"setting {argument(name)} is unknown; {suggestion(name, NAMES)}"
             )
     values = _of_environment(os.environ if environment is None else environment)
-    values |= {name: value for name, value in given.items() if value is not None}
-    hints = get_type_hints(Settings)
-    return Settings(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
+    values |= {
+        name: _typed(name, value, argument(name))
+        for name, value in given.items()
+        if value is not None
+    }
+    return Settings(**values)
 
 
 def models_of_environment(environment: Mapping[str, str] | None = None) -> list[str]:
@@ -149,12 +152,18 @@ def tokens_of(settings: Settings) -> tuple[bytes, ...]:
     """Return the bearer tokens in the settings' file; none without a file.
 
     Raises:
-        MobileNetV2Error: the file holds no token, or one that a header cannot carry.
-        OSError: the file cannot be read.
+        MobileNetV2Error: the file cannot be read, holds no token, or one that a header cannot
+            carry.
     """
     if settings.tokens is None:
         return ()
-    text = read_file(settings.tokens, MOST_TOKEN_BYTES).decode("utf-8", "replace")
+    try:
+        text = read_file(settings.tokens, MOST_TOKEN_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise MobileNetV2Error(
+            f"{argument('tokens')}: {disk_sentence(error)}; it is a file with a token of 8 "
+            "characters or more on each line"
+        ) from None
     found = [line.strip() for line in text.splitlines()]
     tokens = [token for token in found if token and not token.startswith("#")]
     if not tokens:
@@ -177,14 +186,21 @@ def _of_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if name == "PORT" and "://" in value:  # Kubernetes, too
             continue
         if name.lower() not in NAMES:
-            near = suggestion(name.lower(), NAMES)
+            near = suggestion(key, [PREFIX + one.upper() for one in NAMES])
             raise MobileNetV2Error(f"environment variable {key} is unknown; {near}")
-        values[name.lower()] = value
+        values[name.lower()] = _typed(name.lower(), value, f"environment variable {key}")
     return values
 
 
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """Return a value as the type of its setting; texts of the environment are converted."""
+def _typed(name: str, value: Any, where: str) -> Any:
+    """Return a value as the type of its setting; texts of the environment are converted.
+
+    Args:
+        name: name of the setting.
+        value: what was given.
+        where: where it was given, for the error.
+    """
+    hint = get_type_hints(Settings)[name]
     kind = next((one for one in get_args(hint) if one is not type(None)), hint)
     try:
         if name in ("origins", "hosts"):
@@ -196,9 +212,11 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             raise ValueError
         if kind is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
+        if value == "":
+            raise ValueError
         return kind(value)
     except (ValueError, TypeError, KeyError, OverflowError):
-        meant = {int: "a whole number", float: "a number", bool: "true or false"}
-        raise MobileNetV2Error(
-            f"{argument(name)} {value!r} is not {meant.get(kind, 'a text')}"
-        ) from None
+        meant = {
+            int: "a whole number", float: "a number", bool: "true or false", Path: "a file",
+        }  # fmt: skip
+        raise MobileNetV2Error(f"{where} {value!r} is not {meant.get(kind, 'a text')}") from None

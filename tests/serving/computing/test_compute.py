@@ -1,29 +1,36 @@
+import dataclasses
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import mobilenetv2 as mn
 from mobilenetv2.hub.models import embedded_folder
+from mobilenetv2.model import store
 from mobilenetv2.runtime.given_options import given_options
 from mobilenetv2.serving.computing.compute import (
     EXPLAIN,
     PHOTOS,
     PICTURES,
     Model,
+    ModelChangedError,
     answer,
+    digest_of,
     given_values,
     job_of,
     serve,
 )
 from mobilenetv2.spec.foreign import NOTHING
+from mobilenetv2.spec.records import Labels
 from mobilenetv2.worker import receive, send
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return Model("small", str(embedded_folder()), None, given_values(NOTHING), False)
+    folder = embedded_folder()
+    return Model("small", str(folder), None, given_values(NOTHING), digest_of(folder), False)
 
 
 def test_a_group_has_an_entry_for_each_photo(model: Model, jpeg: Callable[..., bytes]) -> None:
@@ -68,7 +75,7 @@ def test_a_photo_is_explained(
 
 def test_the_process_answers_until_its_requests_end(jpeg: Callable[..., bytes]) -> None:
     values = {"name": "a", "place": str(embedded_folder()), "runtime": None,
-              "given": given_values(NOTHING)}  # fmt: skip
+              "given": given_values(NOTHING), "digest": digest_of(embedded_folder())}  # fmt: skip
     requests, replies = io.BytesIO(), io.BytesIO()
     send(requests, job_of([values], False), b"")
     said = {"id": 7, "model": "a", "kind": PHOTOS, "options": {}}
@@ -85,7 +92,8 @@ def test_the_process_answers_until_its_requests_end(jpeg: Callable[..., bytes]) 
 
 
 def test_a_model_that_cannot_be_loaded_is_said() -> None:
-    values = {"name": "a", "place": "nowhere", "runtime": None, "given": given_values(NOTHING)}
+    values = {"name": "a", "place": "nowhere", "runtime": None, "given": given_values(NOTHING),
+              "digest": ""}  # fmt: skip
     requests, replies = io.BytesIO(), io.BytesIO()
     send(requests, job_of([values], False), b"")
     requests.seek(0)
@@ -101,3 +109,31 @@ def test_options_of_foreign_files_are_plain_values() -> None:
     assert values["labels"] == ["a", "b"] and values["resize"] == "cover"
     assert values["preprocessing"]["size"] == [32, 32]
     assert given_values(given_options(preprocessing="0..1"))["preprocessing"] == "0..1"
+
+
+def test_a_model_that_has_changed_is_refused(tmp_path: Path, jpeg: Callable[..., bytes]) -> None:
+    config, arrays = store.load(embedded_folder())
+    folder = tmp_path / "m"
+    store.save(folder, config, arrays)
+    before = digest_of(folder)
+    loaded = Model("m", str(folder), None, given_values(NOTHING), before, False)
+    turned = tuple(reversed(config.labels.names))
+    store.save(folder, dataclasses.replace(config, labels=Labels(turned)), arrays)
+    assert digest_of(folder) != before
+    with pytest.raises(ModelChangedError, match="restart the server"):
+        Model("m", str(folder), None, given_values(NOTHING), before, False)
+    said = {"kind": EXPLAIN, "sizes": [len(jpeg(3))], "options": {}}
+    reply, data = answer(loaded, said, jpeg(3))  # a heat map reads the folder when it is asked for
+    assert reply["entries"][0]["status"] == 503 and data == b""
+
+
+@pytest.mark.parametrize("ending", [".onnx", ".xml", ".ncnn.param"])
+def test_all_files_of_an_export_count(tmp_path: Path, ending: str) -> None:
+    files = [f"m{ending}", *{".xml": ["m.bin"], ".ncnn.param": ["m.ncnn.bin"]}.get(ending, [])]
+    for name in files:
+        (tmp_path / name).write_bytes(b"one")
+    seen = {digest_of(tmp_path / files[0])}
+    for name in files:
+        (tmp_path / name).write_bytes(b"two")
+        seen.add(digest_of(tmp_path / files[0]))
+    assert len(seen) == 1 + len(files)

@@ -2,13 +2,20 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mobilenetv2.errors import ArtifactError
 from mobilenetv2.hub.models import embedded_folder
-from mobilenetv2.serving.computing.compute import PHOTOS, PICTURES, given_values, job_of
+from mobilenetv2.serving.computing.compute import (
+    PHOTOS,
+    PICTURES,
+    digest_of,
+    given_values,
+    job_of,
+)
 from mobilenetv2.serving.computing.pool import Pool
 from mobilenetv2.serving.metrics import Metrics
 from mobilenetv2.serving.problem import Problem
@@ -21,7 +28,8 @@ Use = Callable[[Pool], Awaitable[None]]
 def run(use: Use, place: str = "", **settings: object) -> list[str]:
     """Use a pool of the embedded model; what was noted of its processes."""
     values = {"name": "a", "place": place or str(embedded_folder()), "runtime": None,
-              "given": given_values(NOTHING)}  # fmt: skip
+              "given": given_values(NOTHING),
+              "digest": digest_of(Path(place or embedded_folder()))}  # fmt: skip
     notes: list[str] = []
 
     async def main() -> None:

@@ -1,17 +1,19 @@
 import asyncio
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mobilenetv2.errors import WeightsError
 from mobilenetv2.hub.models import embedded_folder
-from mobilenetv2.serving.computing.compute import PICTURES, given_values, job_of
+from mobilenetv2.serving.computing.compute import PICTURES, digest_of, given_values, job_of
 from mobilenetv2.serving.computing.process import Group, Item, Lost, Process
 from mobilenetv2.spec.foreign import NOTHING
 
 
 def job(place: str) -> dict[str, object]:
-    values = {"name": "a", "place": place, "runtime": None, "given": given_values(NOTHING)}
+    values = {"name": "a", "place": place, "runtime": None, "given": given_values(NOTHING),
+              "digest": digest_of(Path(place))}  # fmt: skip
     return job_of([values], False)
 
 

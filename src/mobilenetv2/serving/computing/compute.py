@@ -20,7 +20,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.errors import DataError, ImageError, MobileNetV2Error, OutputError
+from mobilenetv2.files import exists, sha256_of_file
+from mobilenetv2.formats import BY_ENDING
 from mobilenetv2.images.photo import network_picture
+from mobilenetv2.model import store
 from mobilenetv2.runtime.answers import outputs_of
 from mobilenetv2.runtime.loading import load_model, load_network
 from mobilenetv2.runtime.predictor import FeatureMap
@@ -33,9 +36,32 @@ from mobilenetv2.worker import receive, send
 MODULE = "mobilenetv2.serving.computing.compute"
 PHOTOS, PICTURES, EXPLAIN = "photos", "pictures", "explain"
 """Kinds of groups: files of photos, uint8 pictures of the network's size, one photo to explain."""
-UNDECODABLE, WRONG, FAILED = 422, 400, 500
+UNDECODABLE, WRONG, FAILED, CHANGED = 422, 400, 500, 503
 """Statuses of photos without an answer."""
 NAME = "the photo"
+
+
+class ModelChangedError(MobileNetV2Error):
+    """Error for a model whose files are not those with which the server started.
+
+    The server has their labels: another model's numbers would get wrong ones.
+    """
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(
+            f"{place}: the model has changed since the server started; restart the server to "
+            "answer with it"
+        )
+
+
+def digest_of(place: Path) -> str:
+    """Return the SHA-256 of each file of a model folder or an exported file, as one text."""
+    if place.is_dir():
+        files = [place / store.CONFIG, place / store.WEIGHTS]
+    else:
+        made = BY_ENDING.get(place.suffix.lower())
+        files = [place] if made is None else made.files(place)
+    return "-".join(sha256_of_file(path) for path in files if exists(path))
 
 
 def job_of(models: Sequence[Mapping[str, Any]], fast_decode: bool) -> dict[str, Any]:
@@ -73,26 +99,34 @@ class Model:
         place: model folder or exported file.
         runtime: name of the engine; None for the model's default.
         given: options of the user about a foreign file.
+        digest: its :func:`digest_of` when the server started.
         fast_decode: True to decode JPEG files no larger than needed.
 
     Raises:
-        MobileNetV2Error: it cannot be loaded, or does not answer a picture.
+        MobileNetV2Error: it cannot be loaded, does not answer a picture, or has changed.
     """
 
     def __init__(
-        self, name: str, place: str, runtime: str | None, given: Mapping[str, Any],
+        self, name: str, place: str, runtime: str | None, given: Mapping[str, Any], digest: str,
         fast_decode: bool,
     ) -> None:  # fmt: skip
         self.name, self.place, self.runtime = name, Path(place), runtime
+        self.digest = digest
         loaded = load_model(
             place, runtime=runtime, threads=1, given=_given(given), fast_decode=fast_decode
         )
+        self._check()
         self.config: AnyConfig = loaded.config
         self.predict = loaded.predict
         self._network: FeatureMap | None = None
         found = self.photos([_sample(self.config.preprocessing)])[0]
         if isinstance(found, Refusal):
             raise MobileNetV2Error(f"{place}: {found.sentence}")
+
+    def _check(self) -> None:
+        """Raise if the files that were just read are not those of the server's start."""
+        if digest_of(self.place) != self.digest:
+            raise ModelChangedError(self.place)
 
     def photos(self, files: Sequence[bytes]) -> list["NDArray | Refusal"]:
         """Return the outputs of photos, float32 (outputs,) each, or why there are none."""
@@ -127,11 +161,14 @@ class Model:
             ImageError: the photo cannot be read.
             DataError: there is no such class.
             ArtifactError: the model gives no feature map.
+            ModelChangedError: its files have changed.
         """
         from mobilenetv2.evaluation.explanation import explain_picture, find_class
 
         if self._network is None:  # few callers ask for it, and it takes memory
-            self._network = load_network(str(self.place), threads=1)
+            network = load_network(str(self.place), threads=1)
+            self._check()
+            self._network = network
         config = self._network.config
         indices = [] if named is None else [find_class(named, config.labels)]
         picture = network_picture(data, config.preprocessing)
@@ -194,6 +231,8 @@ def _explained(model: Model, data: bytes, named: str | None) -> tuple[dict[str, 
         return {"status": WRONG, "error": str(error)}, b""
     except OutputError as error:
         return {"status": FAILED, "error": str(error)}, b""
+    except ModelChangedError as error:
+        return {"status": CHANGED, "error": str(error)}, b""
     except MobileNetV2Error as error:  # it has no feature map
         return {"status": WRONG, "error": str(error)}, b""
 

@@ -229,10 +229,18 @@ class Pool:
                 break
             group = self._group(queue, most)
             number = next(self._numbers)
-            group.timer = loop.call_later(STUCK_SECONDS, room.kill)
             self._metrics.groups.labels(first.model).observe(sum(one.count for one in group.items))
             room.send(number, group)
+            self._watch(room)
         self._metrics.waiting.set(self.waiting)
+
+    @staticmethod
+    def _watch(process: Process) -> None:
+        """Kill a process that does not answer the group that it computes."""
+        first = next(iter(process.held.values()), None)
+        if first is not None and first.timer is None:
+            loop = asyncio.get_running_loop()
+            first.timer = loop.call_later(STUCK_SECONDS, process.kill)
 
     def _dispatch_later(self) -> None:
         self._later = None
@@ -302,6 +310,7 @@ class Pool:
             try:
                 said, data = await process.receive()
                 group = process.held.pop(int(said["id"]))
+                self._watch(process)
                 self._finish(group, said, data)
             except (Lost, KeyError, ValueError, TypeError):  # nothing that it says counts any more
                 return
