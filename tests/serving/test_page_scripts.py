@@ -528,6 +528,25 @@ def test_a_teacher_says_what_it_lacks_and_learns(node: Run) -> None:
     assert found["thumbnail"] == [72, 72, 210]
 
 
+def test_a_class_without_photos_is_left_out_unless_it_was_named(node: Run) -> None:
+    script = """
+    const empty = teacher.addClass();
+    teacher.addPhotos(a, [photo(200, 0), photo(210, 5)]);
+    teacher.addPhotos(b, [photo(0, 200)]);
+    const one = await failure(() => teacher.train());
+    teacher.addPhotos(b, [photo(5, 210)]);
+    teacher.rename(empty, "blue");
+    const none = await failure(() => teacher.train());
+    teacher.rename(empty, "");
+    const { labels, result } = await teacher.train();
+    console.log(JSON.stringify([one, none, labels, result.images, teacher.filled.length]));
+    """
+    one, none, *trained = node(TEACHER + script)
+    assert one == 'teach.short {"name":"green","n":1}'
+    assert none == 'teach.short {"name":"blue","n":0}'
+    assert trained == [["red hat", "green"], 4, 2]
+
+
 def test_features_of_two_models_are_never_mixed(node: Run) -> None:
     script = """
     teacher.addPhotos(a, [photo(200, 0), photo(210, 5), photo(190, 9)]);

@@ -10,7 +10,8 @@ import { tableOf, teach } from "./regression.js";
  * @typedef {{model: Entry, run: (input: Float32Array) => Promise<{features: Float32Array}>}} Device
  * @typedef {{id: number, name: string, blob: Blob, features: Map<string, Float32Array>,
  *   thumbnail: import("./resize.js").Picture | null}} Photo features by the name of the model
- * @typedef {{id: number, name: string, photos: Photo[]}} Class
+ * @typedef {{id: number, name: string, named: boolean, photos: Photo[]}} Class named: true if the
+ *   user gave it its name
  */
 
 export const FEWEST = 2;
@@ -94,6 +95,11 @@ export class Teacher extends EventTarget {
     return this.classes.flatMap((one) => one.photos);
   }
 
+  /** The classes that are trained: those that have photos. */
+  get filled() {
+    return this.classes.filter((one) => one.photos.length > 0);
+  }
+
   /** True if photos or names have changed since it was taught. */
   get stale() {
     return this.taught !== null && this.taughtVersion !== this.version;
@@ -111,6 +117,7 @@ export class Teacher extends EventTarget {
    */
   addClass(name) {
     const names = new Set(this.classes.map((one) => one.name));
+    const named = name !== undefined;
     if (name === undefined) {
       let n = this.classes.length + 1;
       while (names.has(this.page.say("teach.new", { n }))) n++;
@@ -119,7 +126,7 @@ export class Teacher extends EventTarget {
     const wanted = cleaned(name);
     const known = this.classes.find((one) => one.name === wanted);
     if (known) return known;
-    const added = { id: ++this.ids, name: wanted, photos: [] };
+    const added = { id: ++this.ids, name: wanted, named, photos: [] };
     this.classes.push(added);
     this.changed(true);
     return added;
@@ -128,6 +135,7 @@ export class Teacher extends EventTarget {
   /** @param {Class} one @param {string} name */
   rename(one, name) {
     one.name = cleaned(name);
+    one.named = one.name !== "";
     this.changed(true);
   }
 
@@ -178,11 +186,14 @@ export class Teacher extends EventTarget {
   /** Return why it cannot be trained yet, in one sentence; "" if it can. */
   lacks() {
     const { say } = this.page;
-    const names = this.classes.map((one) => one.name);
-    if (names.length < 2 || this.classes.some((one) => one.photos.length < FEWEST)) {
-      return say("teach.few");
-    }
+    const names = this.filled.map((one) => one.name);
+    if (names.length < 2) return say("teach.few");
     if (names.includes("")) return say("teach.nameless");
+    // A class that was only added is left out; one with a name is missed by who named it.
+    const short = this.classes.find(
+      ({ photos, named }) => photos.length < FEWEST && (photos.length > 0 || named),
+    );
+    if (short) return say("teach.short", { name: short.name, n: short.photos.length });
     const twice = names.find((name, index) => names.indexOf(name) !== index);
     return twice === undefined ? "" : say("teach.twice", { name: twice });
   }
@@ -203,10 +214,11 @@ export class Teacher extends EventTarget {
       if (this.lacks()) throw new Error(this.lacks());
       if (this.ready < this.photos.length) throw new Error(this.problems.at(-1));
       const { name } = model();
-      const labels = this.classes.map((one) => one.name);
+      const classes = this.filled;
+      const labels = classes.map((one) => one.name);
       const photos = this.photos;
       const table = tableOf(photos.map((photo) => /** @type {any} */ (photo.features.get(name))));
-      const truth = this.classes.flatMap((one, index) => one.photos.map(() => index));
+      const truth = classes.flatMap((one, index) => one.photos.map(() => index));
       const { version } = this;
       const result = await teach(table, truth, labels.length, {
         onProgress: (share) => {

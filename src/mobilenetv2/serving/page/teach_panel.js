@@ -192,7 +192,7 @@ export function mountTeach(section, page) {
     } else if (done < all) {
       setText(status, say("teach.computing", { done, all }));
     } else {
-      const ready = { n: all, classes: teacher.classes.length };
+      const ready = { n: all, classes: teacher.filled.length };
       setText(status, all ? say("teach.ready", ready) : say("teach.noPhotos"));
     }
   }

@@ -32,6 +32,8 @@ export const WORDS = {
     "teach.train": "Train",
     "teach.training": "Training: {percent}%",
     "teach.few": "Training needs at least 2 classes, and at least 2 photos in each of them.",
+    "teach.short":
+      "The class “{name}” has too few photos ({n}): give it at least 2, or remove the class.",
     "teach.twice": "Two classes are called “{name}”: give each its own name.",
     "teach.nameless": "A class has no name: give it one.",
     "teach.changed": "The model was changed while it was trained: train again.",
@@ -91,6 +93,7 @@ export const WORDS = {
     "teach.train": "训练",
     "teach.training": "正在训练：{percent}%",
     "teach.few": "训练至少需要 2 个类别，每类至少 2 张照片。",
+    "teach.short": "类别“{name}”的照片太少（{n} 张）：请至少给它 2 张，或删除该类别。",
     "teach.twice": "有两个类别都叫“{name}”：请给它们不同的名称。",
     "teach.nameless": "有一个类别没有名称：请命名。",
     "teach.changed": "训练期间模型已更改：请重新训练。",
