@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from mobilenetv2 import __version__
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -14,6 +16,14 @@ from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
 
 SPEC = published("small", width=0.1, classes=3)
 CONFIG = ModelConfig(SPEC, Preprocessing.default(SPEC), Labels(("hat", "鞋", "t-shirt")))
+
+
+@pytest.fixture(autouse=True)
+def lacking(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the installation lacks: at first nothing, whether 'make web' has run here or not."""
+    said = [""]
+    monkeypatch.setattr("mobilenetv2.serving.page_facts.missing_vendor", lambda: said[-1])
+    return said
 
 
 def test_the_facts_of_a_model_folder(tmp_path: Path) -> None:
@@ -61,3 +71,17 @@ def test_what_only_the_server_runs_says_why(tmp_path: Path) -> None:
     assert first["device"] is None and "serve the model folder" in first["why_not"]
     assert second["device"] is None and "another program" in second["why_not"]
     assert (second["outputs"], second["labels"]) == ("logit", ["no", "yes"])
+
+
+def test_without_files_of_other_makers_no_browser_computes(
+    tmp_path: Path, lacking: list[str]
+) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m.onnx").write_bytes(b"")
+    lacking.append("this installation lacks vendor/litert; run 'make web'")
+    given = page_facts(
+        [Facts(name, tmp_path / name, CONFIG, False) for name in ("m", "m.onnx")], {}
+    )
+    folder, exported = given["models"]
+    assert (folder["device"], folder["why_not"]) == (None, lacking[-1])
+    assert "serve the model folder" in exported["why_not"]  # which make web would not change

@@ -15,7 +15,7 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
-from mobilenetv2.serving.page_files import all_files
+from mobilenetv2.serving.page_files import all_files, missing_vendor
 from mobilenetv2.spec.records import Labels
 
 Start = Callable[..., AbstractContextManager[httpx.Client]]
@@ -114,6 +114,7 @@ def test_every_file_that_the_page_names_is_there(client: httpx.Client) -> None:
     assert seen == own  # none that is not used
 
 
+@pytest.mark.skipif(bool(missing_vendor()), reason=missing_vendor() or "nothing is missing")
 def test_files_for_the_browser(client: httpx.Client) -> None:
     (model,) = client.get("/page.json").json()["models"]
     assert model["name"] == "small" and model["why_not"] == ""

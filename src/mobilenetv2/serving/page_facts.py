@@ -9,6 +9,7 @@ from urllib.parse import quote
 from mobilenetv2 import __version__
 from mobilenetv2.runtime.prediction import THRESHOLD
 from mobilenetv2.serving.device_files import CONFIG, GRAPH, HEAD, WEIGHTS, why_not
+from mobilenetv2.serving.page_files import missing_vendor
 from mobilenetv2.spec.foreign import AnyConfig
 from mobilenetv2.spec.mapping import to_mapping
 
@@ -51,7 +52,7 @@ def page_facts(
 
 
 def _model(model: Facts, size: int | None) -> dict[str, Any]:
-    config, reason = model.config, why_not(model.place, model.config)
+    config, reason = model.config, why_not(model.place, model.config) or missing_vendor()
     return {
         "name": model.name,
         "labels": list(config.labels.names),
