@@ -69,3 +69,8 @@ def test_a_mistake_is_one_sentence(
 
 def test_the_parser_knows_the_verb() -> None:
     assert make_parser().parse_args(["serve", "--model", "embedded"]).verb == "serve"
+
+
+def test_a_model_without_its_option_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["serve", "runs/photos/best"]) == 2
+    assert "runs/photos/best: serve takes its models behind --model" in capsys.readouterr().err

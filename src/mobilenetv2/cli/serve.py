@@ -6,6 +6,7 @@ import argparse
 
 from mobilenetv2.cli.parser import RUN_HELP, Parser
 from mobilenetv2.errors import MobileNetV2Error
+from mobilenetv2.text import line
 
 EXAMPLES = """\
   mobilenetv2 serve --model runs/photos/best
@@ -45,6 +46,7 @@ def add_options(parser: Parser) -> None:
         "--model", nargs="+", action="extend", default=[], metavar="[NAME=]MODEL",
         help=f"models, the first of which answers where a request names none: {RUN_HELP}",
     )  # fmt: skip
+    parser.add_argument("others", nargs="*", help=argparse.SUPPRESS)  # for a message that helps
     for name, (metavar, kind) in OPTIONS.items():
         parser.add_argument(
             f"--{name.replace('_', '-')}", type=kind, metavar=metavar, help=HELP[name]
@@ -69,6 +71,11 @@ def run(arguments: argparse.Namespace) -> int:
     from mobilenetv2.serving.serve import serve
     from mobilenetv2.serving.settings import models_of_environment
 
+    if arguments.others:
+        raise MobileNetV2Error(
+            f"{line(arguments.others[0])}: serve takes its models behind --model, such as "
+            "'mobilenetv2 serve --model runs/photos/best'"
+        )
     models = arguments.model or models_of_environment()
     if not models:
         raise MobileNetV2Error(
