@@ -1,6 +1,7 @@
 """The page in a real Chromium, against the real server."""
 
 import base64
+import contextlib
 import functools
 import http.server
 import io
@@ -18,6 +19,7 @@ from page_browser import DROP, opened
 from PIL import Image
 
 import mobilenetv2 as mn
+from mobilenetv2.serving.page_files import all_files
 
 Start = Callable[..., AbstractContextManager[httpx.Client]]
 Jpeg = Callable[..., bytes]
@@ -310,6 +312,37 @@ def test_the_camera_takes_photos_and_answers_live(
         made.until(f"{running} === 0")
         assert made.posts() == sent
         page.once("dialog", lambda asked: asked.accept())  # photos of teaching would be lost
+
+
+def test_without_a_camera_its_dialog_can_only_be_closed(chromium: Any, address: str) -> None:
+    none = """navigator.mediaDevices.getUserMedia = () =>
+      Promise.reject(new DOMException("none", "NotFoundError"));"""
+    with opened(chromium, address, prepare=lambda page: page.add_init_script(none)) as made:
+        made.page.get_by_role("button", name="Live camera").click()
+        dialog = made.page.locator("dialog")
+        dialog.get_by_text("There is no camera.").wait_for()
+        names = [one.inner_text() for one in dialog.get_by_role("button").all()]
+        assert names == ["Close the camera"]
+        assert dialog.get_by_role("switch").count() == 0
+        assert dialog.locator("video").is_hidden()
+
+
+def test_a_page_that_is_opened_as_a_file_says_that_it_needs_a_server(
+    chromium: Any, address: str, tmp_path: Path
+) -> None:
+    for path, file in all_files().items():
+        place = tmp_path / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.plain())
+    with contextlib.closing(chromium.new_context()) as context:
+        page = context.new_page()
+        page.goto((tmp_path / "index.html").as_uri())
+        line = page.locator("#late")
+        assert line.is_hidden()  # scripts may still be on their way
+        line.wait_for(timeout=page_browser.PATIENCE)
+        assert "python -m http.server" in line.inner_text() and "网页服务器" in line.inner_text()
+    with opened(chromium, address) as made:
+        assert made.page.locator("#late").count() == 0
 
 
 def test_a_token_is_asked_for_and_kept_in_the_tab(

@@ -53,11 +53,12 @@ export function cameraDialog(page, startsLive) {
   const spoken = element("p", { role: "status", className: "unseen" });
   const panel = element("div", { className: "live", hidden: true }, source.root, answers, rate);
   const switches = element("div", { className: "switch", hidden: !model.device }, live, label);
+  const viewfinder = element("div", { className: "viewfinder" }, video);
   const dialog = element(
     "dialog",
     { className: "camera" },
     title,
-    element("div", { className: "viewfinder" }, video),
+    viewfinder,
     element("div", { className: "row" }, take, flip, stop),
     switches,
     panel,
@@ -91,7 +92,14 @@ export function cameraDialog(page, startsLive) {
   }
 
   async function start() {
-    const opened = await page.openCamera(video);
+    let opened;
+    try {
+      opened = await page.openCamera(video);
+    } catch (error) {
+      // Without a camera nothing can be done here but to close the dialog.
+      for (const part of [viewfinder, take, flip, switches, panel]) part.hidden = true;
+      throw error;
+    }
     if (!dialog.open) return opened.close(); // closed while the browser asked for permission
     camera = opened;
     await look();

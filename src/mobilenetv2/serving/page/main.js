@@ -27,6 +27,7 @@ document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
 for (const one of document.querySelectorAll("[data-say]")) {
   one.textContent = say(/** @type {HTMLElement} */ (one).dataset.say ?? "");
 }
+byId("late").remove(); // it says what to do where this script is not run
 begin();
 
 /** Ask for the facts of the models until they are there, and put the page together. */
@@ -105,6 +106,7 @@ function build(facts) {
     readPixels,
     openCamera,
     server,
+    threshold,
     say,
   });
   teachTab.append(deviceState(devices));
