@@ -66,9 +66,11 @@ const device = async () => {
   return { model, run };
 };
 const section = document.querySelector("#teach");
+const { threshold } = facts;
 const server = { fetchBytes };
 const model = () => chosen;
-window.teach = mountTeach(section, { device, model, readPixels, openCamera, server, say });
+const tools = { device, model, readPixels, openCamera, server, threshold, say };
+window.teach = mountTeach(section, tools);
 window.choose = (index) => {
   chosen = facts.models[index];
   return window.teach.modelChanged();
@@ -252,7 +254,7 @@ def test_shapes_are_taught_tried_and_saved(small: Device, photos: Path, tmp_path
             "Training needs at least 2 classes, and at least 2 photos in each of them."
         )
         said = taught(page, data)
-        assert said.startswith("Trained on 18 photos of 3 classes. Of 18 photos, each left out")
+        assert said.startswith("Trained on 18 photos of 3 classes. By 5-fold cross-validation,")
         assert "95% interval" in said and "n = 18" in said
         assert alert.inner_text() == ""
         assert [one.input_value() for one in page.locator(".teach-name").all()] == [
@@ -268,10 +270,33 @@ def test_shapes_are_taught_tried_and_saved(small: Device, photos: Path, tmp_path
             for bar in page.locator(".teach-trial .teach-bar").all()
         }
         assert list(shown.values()) == sorted(shown.values(), reverse=True)
+        unsure = page.locator(".teach-trial .unsure")
+        assert unsure.count() == (max(shown.values()) < 0.5)
+        canvas = page.locator(".teach-tried canvas")
+        assert canvas.get_attribute("aria-label") == held[7].name
+        unsure_answer = "{ probabilities: [0.4, 0.3, 0.3], labels: ['ball', 'box', 'triangle'] }"
+        page.evaluate(f"() => {{ teach.teacher.taught.answer = () => ({unsure_answer}); }}")
+        page.locator(".teach-trial input").set_input_files(held[8])
+        assert unsure.inner_text() == "Unsure: no class reaches 50%."
+        page.evaluate("() => { delete teach.teacher.taught.answer; }")
         labels = ["ball", "box", "triangle"]
         np.testing.assert_allclose([shown[label] for label in labels], found[7], atol=1e-6)
         model = saved(page, "shapes", tmp_path / "saved")
         page.get_by_text("Saved as shapes.zip.").wait_for()
+        # A low accuracy comes with advice, and every wrong answer can be read.
+        result = page.locator(".teach-result")
+        assert ("More photos of each class" in result.inner_text()) == ("100.0%" not in said)
+        page.evaluate("""() => {
+          const { taught, photos } = teach.teacher;
+          taught.result.accuracy = 0.3;
+          taught.wrong = photos.slice(0, 15).map((photo) => ({ photo, name: "a", answer: "b" }));
+          teach.teacher.changed(false);
+        }""")
+        result.get_by_text("This model sees only 32").wait_for()
+        assert page.locator(".teach-wrong").count() == 15
+        assert result.locator("li").filter(visible=True).count() == 12
+        result.get_by_text("Show the others: 3").click()
+        assert result.locator("li").filter(visible=True).count() == 15
     config = store.load_config(model)
     assert config.labels.names == ("ball", "box", "triangle")
     assert config.metrics["cross-validation.images"] == 18

@@ -51,6 +51,16 @@ export function answerWords(predictions, threshold) {
 }
 
 /**
+ * Return why the answer of a taught head is no sure one, in words; '' for a sure one.
+ * @param {Iterable<number>} probabilities
+ * @param {number} threshold
+ */
+export function taughtDoubt(probabilities, threshold) {
+  const probability = Math.max(...probabilities);
+  return doubtWords([{ index: 0, label: "", probability }], threshold);
+}
+
+/**
  * Return why an answer is no sure one, in words; '' for a sure one.
  * @param {Prediction[]} predictions
  * @param {number} threshold

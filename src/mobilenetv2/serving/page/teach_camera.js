@@ -3,6 +3,7 @@
 // The viewfinder belongs to a dialog with a stop button. The camera ends with the dialog, however
 // that is closed, so that no camera runs unseen.
 
+import { taughtDoubt } from "./bars.js";
 import { button, element, setText, showAnswer } from "./teach_elements.js";
 
 /**
@@ -13,6 +14,7 @@ import { button, element, setText, showAnswer } from "./teach_elements.js";
  * @property {Teacher} teacher
  * @property {(video: HTMLVideoElement) => Promise<Camera> | Camera} openCamera
  * @property {(key: string, values?: object) => string} say
+ * @property {number} threshold least probability of an answer that is sure
  * @property {(error: unknown) => void} report says what went wrong
  */
 
@@ -85,7 +87,7 @@ export function collect(section, tools, one) {
  * @param {Tools} tools
  */
 export function tryLive(section, tools) {
-  const { say, teacher } = tools;
+  const { say, teacher, threshold } = tools;
   const bars = element("div", { className: "teach-bars", ariaLabel: say("teach.answers") });
   bars.role = "group";
   const dialog = cameraDialog(section, tools, say("teach.tryCamera"), [bars]);
@@ -93,7 +95,8 @@ export function tryLive(section, tools) {
     await dialog.opened;
     while (dialog.isOpen()) {
       const answer = await teacher.answer(dialog.camera().frame());
-      if (dialog.isOpen()) showAnswer(bars, answer);
+      const doubt = taughtDoubt(answer.probabilities, threshold);
+      if (dialog.isOpen()) showAnswer(bars, answer, doubt);
       await new Promise((resolve) => setTimeout(resolve)); // the page has a turn
     }
   };

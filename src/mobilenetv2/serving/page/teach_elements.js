@@ -38,8 +38,9 @@ export function setText(target, text) {
  * Show the probabilities of a taught head, the largest first.
  * @param {HTMLElement} bars
  * @param {{probabilities: Float64Array, labels: string[]}} answer
+ * @param {string} doubt why it is no sure answer; '' for a sure one
  */
-export function showAnswer(bars, { probabilities, labels }) {
+export function showAnswer(bars, { probabilities, labels }, doubt) {
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
   const rows = order.map((index) => {
     const value = probabilities[index];
@@ -51,5 +52,6 @@ export function showAnswer(bars, { probabilities, labels }) {
     row.append(element("span", {}, labels[index]), meter, element("span", {}, percent));
     return row;
   });
-  bars.replaceChildren(...rows);
+  const words = element("p", { className: "unsure" }, doubt);
+  bars.replaceChildren(...(doubt ? [words] : []), ...rows);
 }

@@ -1,5 +1,6 @@
 // The panel "Teach it in the browser": cards of classes, training, trying, saving.
 
+import { taughtDoubt } from "./bars.js";
 import { THUMBNAIL, Teacher, sentence } from "./teach.js";
 import { byFolder, chosen, dropped } from "./dropped.js";
 import { button, element, setText, showAnswer } from "./teach_elements.js";
@@ -18,6 +19,7 @@ import { addWords } from "./words.js";
  * @property {(blob: Blob) => Promise<any>} readPixels
  * @property {(video: HTMLVideoElement) => any} openCamera
  * @property {{fetchBytes: (path: string) => Promise<any>}} server
+ * @property {number} threshold least probability of an answer that is sure
  * @property {(key: string, values?: object) => string} say
  */
 
@@ -25,6 +27,11 @@ for (const [language, table] of Object.entries(WORDS)) addWords(language, table)
 
 /** Most photos that the list of wrong answers names. */
 const MOST_WRONG = 12;
+/** Longest side of a tried photo, in pixels. */
+const TRIED = 320;
+/** Accuracy below which there is advice, and sides of what a model sees that tell little. */
+const LOW = 0.8;
+const SMALL = 64;
 
 /**
  * Fill a section with the panel.
@@ -55,6 +62,7 @@ export function mountTeach(section, page) {
   const result = element("div", { className: "teach-result", hidden: true });
   const bars = element("div", { className: "teach-bars", ariaLabel: say("teach.answers") });
   bars.role = "group";
+  const tried = element("div", { className: "teach-tried" });
   const folder = fileInput(say("teach.folder"), (files) => attempt(() => addAll(chosen(files))));
   folder.input.webkitdirectory = true;
   const drop = element(
@@ -86,7 +94,7 @@ export function mountTeach(section, page) {
       photo.button,
       photo.input,
     ),
-    bars,
+    element("div", { className: "teach-answer" }, tried, bars),
   );
   const saved = saving();
   const why = element("p", { className: "teach-unable", hidden: true });
@@ -140,7 +148,15 @@ export function mountTeach(section, page) {
 
   /** @param {File} file */
   async function tryPhoto(file) {
-    showAnswer(bars, await teacher.answer(await page.readPixels(file)));
+    const pixels = await page.readPixels(file);
+    const answer = await teacher.answer(pixels);
+    tried.replaceChildren(smallPicture(pixels, file.name));
+    showAnswer(bars, answer, taughtDoubt(answer.probabilities, page.threshold));
+  }
+
+  function forgetTrial() {
+    tried.replaceChildren();
+    bars.replaceChildren();
   }
 
   /** Bring the panel to the teacher's state. */
@@ -177,8 +193,8 @@ export function mountTeach(section, page) {
     train.disabled = teacher.training !== null;
     const { taught } = teacher;
     trial.hidden = saved.form.hidden = result.hidden = !taught;
-    if (taught) result.replaceChildren(...resultWords(teacher, say));
-    else bars.replaceChildren();
+    if (taught) result.replaceChildren(...resultWords(teacher, entry.preprocessing.size, say));
+    else forgetTrial();
   }
 
   function updateStatus() {
@@ -258,7 +274,7 @@ export function mountTeach(section, page) {
     /** Follow the page to another model. */
     modelChanged: () => {
       cameras.close();
-      bars.replaceChildren();
+      forgetTrial();
       return teacher.modelChanged().catch(report);
     },
     /** End cameras and what runs with them. */
@@ -269,9 +285,10 @@ export function mountTeach(section, page) {
 /**
  * Return what was taught, in words.
  * @param {Teacher} teacher with something taught
+ * @param {[number, number]} size height and width of what the model sees
  * @param {Page["say"]} say
  */
-function resultWords(teacher, say) {
+function resultWords(teacher, size, say) {
   const { result, labels, wrong } = /** @type {any} */ (teacher.taught);
   const percent = (/** @type {number} */ share) => (100 * share).toFixed(1);
   const [low, high] = result.interval.map(percent);
@@ -282,13 +299,22 @@ function resultWords(teacher, say) {
     element("p", {}, say("teach.honest")),
   ];
   if (teacher.stale) parts.push(element("p", {}, element("strong", {}, say("teach.stale"))));
+  if (result.accuracy < LOW) {
+    const [height, width] = size;
+    const small = Math.max(height, width) <= SMALL ? say("teach.small", { width, height }) : "";
+    parts.push(element("p", {}, [say("teach.advice"), small].join(" ").trim()));
+  }
   if (wrong.length) {
-    const shown = wrong.slice(0, MOST_WRONG).map((/** @type {any} */ one) => {
+    const items = wrong.map((/** @type {any} */ one) => {
       const { photo, name, answer } = one;
       return element("li", {}, say("teach.wrongItem", { photo: photo.name, name, answer }));
     });
-    if (wrong.length > MOST_WRONG) shown.push(element("li", {}, `+ ${wrong.length - MOST_WRONG}`));
-    parts.push(element("p", {}, say("teach.wrong")), element("ul", {}, ...shown));
+    const first = items.splice(0, MOST_WRONG);
+    parts.push(element("p", {}, say("teach.wrong")), element("ul", {}, ...first));
+    if (items.length) {
+      const more = element("summary", {}, say("teach.more", { n: items.length }));
+      parts.push(element("details", {}, more, element("ul", {}, ...items)));
+    }
   }
   return parts;
 }
@@ -373,6 +399,21 @@ function thumbnail(photo, say, remove) {
   const away = button("×", remove);
   away.ariaLabel = say("teach.removePhoto", { name: photo.name });
   return element("li", { className: "teach-thumb" }, canvas, away);
+}
+
+/**
+ * Return a photo that is drawn small.
+ * @param {import("./resize.js").Pixels} pixels
+ * @param {string} name
+ */
+function smallPicture({ width, height, data }, name) {
+  const whole = new OffscreenCanvas(width, height);
+  whole.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
+  const scale = Math.min(1, TRIED / Math.max(width, height));
+  const [w, h] = [width, height].map((side) => Math.max(1, Math.round(side * scale)));
+  const canvas = element("canvas", { width: w, height: h, role: "img", ariaLabel: name });
+  canvas.getContext("2d")?.drawImage(whole, 0, 0, w, h);
+  return canvas;
 }
 
 /**

@@ -22,7 +22,7 @@ export const WORDS = {
     "teach.photos": "Photos: {n}",
     "teach.photosNamed": "Photos of {name}",
     "teach.removePhoto": "Remove the photo {name}",
-    "teach.wrongPhoto": "Left out, it was taken for {answer}",
+    "teach.wrongPhoto": "In the cross-validation it was taken for {answer}",
     "teach.computing": "Looking at photos: {done} of {all}",
     "teach.ready": "Photos ready: {n}. Classes: {classes}.",
     "teach.noPhotos": "There is no photo yet.",
@@ -39,12 +39,19 @@ export const WORDS = {
     "teach.changed": "The model was changed while it was trained: train again.",
     "teach.busy": "It is being trained already.",
     "teach.result":
-      "Trained on {n} photos of {classes} classes. Of {n} photos, each left out in turn, {right} " +
-      "were answered right: {percent}% (95% interval {low}% to {high}%, n = {n}, {folds} parts).",
+      "Trained on {n} photos of {classes} classes. By {folds}-fold cross-validation, in which each " +
+      "photo is answered by a training that did not see it, {right} of {n} photos were answered " +
+      "right: {percent}% (95% interval {low}% to {high}%, n = {n}).",
+    "teach.advice":
+      "More photos of each class may help, above all ones that differ as later photos will.",
+    "teach.small":
+      "This model sees only {width} × {height} pixels of a photo and knows little: one that sees " +
+      "more may tell these classes apart better.",
+    "teach.more": "Show the others: {n}",
     "teach.honest":
       "This is an estimate from these photos alone. Photos from other places may be answered " +
       "worse, above all if these look alike, as those do that a camera took in a row.",
-    "teach.wrong": "Answered wrongly when left out:",
+    "teach.wrong": "Answered wrongly in the cross-validation, with a red border above:",
     "teach.wrongItem": "{photo} ({name}) was taken for {answer}",
     "teach.stale": "Photos or names have changed since: train again.",
     "teach.try": "Try it",
@@ -83,7 +90,7 @@ export const WORDS = {
     "teach.photos": "{n} 张照片",
     "teach.photosNamed": "{name} 的照片",
     "teach.removePhoto": "删除照片 {name}",
-    "teach.wrongPhoto": "留出时被认作 {answer}",
+    "teach.wrongPhoto": "交叉验证中被认作 {answer}",
     "teach.computing": "正在查看照片：{done} / {all}",
     "teach.ready": "{classes} 个类别的 {n} 张照片已准备好。",
     "teach.noPhotos": "还没有照片。",
@@ -99,12 +106,16 @@ export const WORDS = {
     "teach.changed": "训练期间模型已更改：请重新训练。",
     "teach.busy": "正在训练中。",
     "teach.result":
-      "已用 {classes} 个类别的 {n} 张照片训练。{n} 张照片轮流留出，答对 {right} 张：{percent}%" +
-      "（95% 区间 {low}% 至 {high}%，n = {n}，分 {folds} 份）。",
+      "已用 {classes} 个类别的 {n} 张照片训练。{folds} 折交叉验证中，每张照片由未见过它的训练来回答，" +
+      "{n} 张中答对 {right} 张：{percent}%（95% 区间 {low}% 至 {high}%，n = {n}）。",
+    "teach.advice": "每个类别多给一些照片可能有帮助，尤其是像以后的照片那样多样的照片。",
+    "teach.small":
+      "此模型只看每张照片的 {width} × {height} 像素，所知不多：看得更多的模型也许更能区分这些类别。",
+    "teach.more": "显示其余 {n} 张",
     "teach.honest":
       "这只是根据这些照片的估计。其他地方的照片可能答得更差，尤其当这些照片彼此相似时，" +
       "例如相机连拍的照片。",
-    "teach.wrong": "留出时答错的照片：",
+    "teach.wrong": "交叉验证中答错的照片（上方带红框）：",
     "teach.wrongItem": "{photo}（{name}）被认作 {answer}",
     "teach.stale": "此后照片或名称已更改：请重新训练。",
     "teach.try": "试一试",
