@@ -16,7 +16,7 @@ import numpy as np
 import page_browser
 import pytest
 from page_browser import DROP, opened
-from PIL import Image
+from PIL import Image, ImageOps
 
 import mobilenetv2 as mn
 from mobilenetv2.serving.page_files import all_files
@@ -98,7 +98,7 @@ def test_dropped_photos_are_answered_by_the_server(
         page.dispatch_event("body", "drop", {"dataTransfer": transfer(page, paths)})
         found = made.answers("server", 5)
         assert "over" not in page.locator(".drop").get_attribute("class")
-        assert list(found) == [path.name for path in reversed(paths)]  # the newest first
+        assert list(found) == [path.name for path in paths]
         for path in paths:
             wanted = expected(path, 5)
             assert list(found[path.name]) == list(wanted)
@@ -116,7 +116,7 @@ def test_dropped_photos_are_answered_by_the_server(
             label, f"{probability:.1%}",
         ]  # fmt: skip
         unsure = [card.locator(".unsure").count() == 1 for card in page.locator(".card").all()]
-        assert unsure == [max(expected(path).values()) < 0.5 for path in reversed(paths)]
+        assert unsure == [max(expected(path).values()) < 0.5 for path in paths]
         assert {True, False} == set(unsure)
         card.get_by_role("button", name="Remove photo 0.jpg").click()
         assert page.locator(".card").count() == 4
@@ -151,7 +151,7 @@ def test_on_this_device_no_photo_is_sent(chromium: Any, address: str, files: Fil
     with opened(chromium, address) as made:
         page = made.page
         made.place("device")
-        page.get_by_text("Ready on this device: WebAssembly").first.wait_for()
+        page.get_by_text("Ready: this device computes with WebAssembly").first.wait_for()
         assert page.evaluate("crossOriginIsolated") is True
         made.choose(*paths)
         found = made.answers("device", 6)
@@ -173,6 +173,49 @@ def test_on_this_device_no_photo_is_sent(chromium: Any, address: str, files: Fil
         page.reload()
         page.locator(".drop").wait_for()
         assert page.locator("#place-both").is_checked()  # the choice is kept in this tab
+
+
+def test_a_turned_webp_is_upright_on_this_device_and_on_its_card(
+    chromium: Any, address: str, files: Files
+) -> None:
+    (path,) = files(1)
+    photo = path.with_name("turned.webp")
+    with Image.open(path) as image:
+        exif = image.getexif()
+        exif[ORIENTATION] = 6  # to be turned by a quarter
+        image.save(photo, lossless=True, exif=exif)
+        width, height = image.size
+    script = """async (held) => {
+      const { readPixels } = await import("./page/pixels.js");
+      const found = [];
+      for (const file of held.files) {
+        const { width, height, data } = await readPixels(file);
+        found.push([height, width, [...data]]);
+      }
+      return found;
+    }"""
+    turns = [photo.with_name(f"{turn}.webp") for turn in range(1, 9)]
+    with opened(chromium, address) as made:
+        page = made.page
+        for turn, one in enumerate(turns, 1):
+            with Image.open(path) as image:
+                exif = Image.Exif()
+                exif[ORIENTATION] = turn
+                image.save(one, lossless=True, exif=exif)
+        found = page.evaluate(script, transfer(page, turns, "image/webp"))
+        for one, (high, wide, values) in zip(turns, found, strict=True):
+            with Image.open(one) as image:
+                wanted = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+            shown = np.asarray(values, np.uint8).reshape(high, wide, 4)
+            np.testing.assert_array_equal(shown[..., :3], wanted)
+        made.place("device")
+        made.choose(photo)
+        wanted = expected(photo)
+        for label, probability in made.answers("device", 1)[photo.name].items():
+            assert probability == pytest.approx(wanted[label], abs=ROUNDED)
+        sides = "[...document.querySelectorAll('.card img')].map(i => [i.naturalWidth, "
+        sides += "i.naturalHeight])"
+        assert made.until(sides, lambda found: found and found[0][0]) == [[height, width]]
 
 
 def test_both_answers_are_side_by_side_with_heat_maps(
@@ -231,18 +274,49 @@ def test_what_cannot_be_read_or_shown_is_said(
         card.locator("[data-state=failed]").wait_for()
         assert "damaged" in card.locator(".bad").inner_text()
         assert card.get_by_role("button", name="Try again").count() == 0  # it would fail again
+        text = tmp_path / "notes.txt.jpg"
+        text.write_text("no photo")
+        made.choose(path, text)
+        made.answers("server", 1)
+        page.locator(".card", has_text="notes.txt.jpg").locator("[data-state=failed]").wait_for()
+        order = [one.inner_text() for one in page.locator(".card-name").all()]
+        assert order == [path.name, text.name, broken.name]  # the newest first, each in its order
+        said = page.locator(".board ~ [role=status]")
+        assert said.inner_text() == "Photos: 3. Answers that failed: 2."
+        page.get_by_role("button", name=f"Remove {path.name}").click()
         made.choose(tiff)
         assert made.answers("server", 1) == {
             "scan.tiff": pytest.approx(expected(tiff, 5), abs=1e-5)
         }
         shown = page.locator(".card", has_text="scan.tiff")
-        assert shown.locator(".placeholder").inner_text() == (
-            "This browser cannot show this kind of photo."
-        )
+        assert shown.locator(".placeholder").inner_text() == "This browser cannot show this file."
         made.place("device")
         for one in (card, shown):
             one.locator(".answer[data-place=device][data-state=failed]").wait_for()
             assert "this browser cannot read" in one.locator(".bad").inner_text()
+
+
+def test_a_dropped_folder_that_cannot_be_read_is_said(chromium: Any, address: str) -> None:
+    script = """(selector) => {
+      const readEntries = (resolve, reject) => reject(new DOMException("it is gone"));
+      const entry = { isDirectory: true, name: "hat", createReader: () => ({ readEntries }) };
+      const item = { kind: "file", getAsFile: () => null, webkitGetAsEntry: () => entry };
+      const event = new Event("drop", { bubbles: true, cancelable: true });
+      event.dataTransfer = { types: ["Files"], items: [item] };
+      document.querySelector(selector).dispatchEvent(event);
+    }"""
+    with opened(chromium, address) as made:
+        page = made.page
+        page.evaluate(script, ".drop")
+        page.locator("#ask").get_by_text("hat/ cannot be read (it is gone): check").wait_for()
+        page.locator("#tab-teaching").click()
+        page.get_by_role("button", name="Add a class").click()
+        for place in (".teach-drop", ".teach-class"):
+            page.locator(place).wait_for()
+            page.evaluate("document.querySelector('.teach-alert').textContent = ''")
+            page.evaluate(script, place)
+            alert = page.locator(".teach-alert", has_text="hat/ cannot be read (it is gone): check")
+            alert.wait_for()
 
 
 def test_another_model_answers_anew(chromium: Any, address: str, files: Files) -> None:
@@ -467,7 +541,8 @@ def test_a_gpu_computes_all_of_the_graph_and_the_faster_one_is_taken(
         made.choose(path)
         # The page has computed a picture on both, and takes what is right and faster.
         assert made.answers("device", 1)[path.name] == pytest.approx(expected(path, 5), abs=ROUNDED)
-        assert "Ready on this device" in made.page.locator(".device-state").first.inner_text()
+        said = made.page.locator(".device-state").first.inner_text()
+        assert "Ready: this device computes with" in said
         (_, *wanted), (complete, *found) = made.page.evaluate(ON_GPU)
         assert complete is True
         np.testing.assert_allclose(found, wanted, atol=1e-3)
@@ -560,7 +635,7 @@ def test_all_can_be_done_with_the_keyboard(chromium: Any, address: str, files: F
         made.answers("device", 2)
         page.locator(".card .away").first.focus()
         page.keyboard.press("Enter")
-        assert page.evaluate("document.activeElement.ariaLabel") == "Remove photo 0.jpg"
+        assert page.evaluate("document.activeElement.ariaLabel") == "Remove photo 1.jpg"
         assert page.evaluate("document.getAnimations().length") == 0
 
 
@@ -592,8 +667,8 @@ def test_a_folder_without_a_server_computes_on_this_device(
     paths = files(2)
     with folder_served(site) as address, opened(chromium, address) as made:
         page = made.page
-        page.get_by_text("Ready on this device: WebAssembly, threads: 1.").first.wait_for()
-        assert page.locator(".segments").is_hidden()
+        page.get_by_text("computes with WebAssembly in one thread.").first.wait_for()
+        assert page.locator(".segments").is_hidden() and page.locator(".choice legend").is_hidden()
         made.choose(*paths)
         found = made.answers("device", 2)
         for path in paths:

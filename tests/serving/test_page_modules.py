@@ -1,14 +1,18 @@
 """The page's own modules in Node: requests, photos and their queues, heat maps, graphs, words."""
 
+import io
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
 import pytest
 from page_node import LACKING, PAGE, Run, scripts_in
+from PIL import Image, ImageOps
 
 import mobilenetv2 as mn
 from mobilenetv2.evaluation.gradcam import overlay
+from mobilenetv2.images.decode import ORIENTATION
 from mobilenetv2.images.display import enlarge_picture, enlarge_smoothly
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -174,7 +178,7 @@ def test_photos_go_to_the_server_in_portions(node: Run) -> None:
     assert errors == [
         ["no photo", False], ["large has 0 MB, more than the server's limit of 0 MB.", False],
     ]  # fmt: skip
-    assert counts == {"done": 7, "all": 7} and said["computed"] == []
+    assert counts == {"done": 7, "failed": 2, "all": 7} and said["computed"] == []
 
 
 def test_photos_of_this_device_are_sent_only_when_that_is_allowed(node: Run) -> None:
@@ -196,7 +200,7 @@ def test_photos_of_this_device_are_sent_only_when_that_is_allowed(node: Run) -> 
     said = node(PHOTOS + script)
     first, second, third, found = said["found"]
     assert first == ["done", "failed", "done"]
-    assert second == [["none"] * 3, {"done": 3, "all": 3}]
+    assert second == [["none"] * 3, {"done": 3, "failed": 1, "all": 3}]
     assert third == ["none", "none", "done", "done"]
     assert sorted(name for _, *names in said["sent"] for name in names) == ["2", "3"]
     assert found["same"] is True
@@ -289,6 +293,64 @@ def test_a_graph_for_gpus_has_the_same_results(node: Run, tmp_path: Path) -> Non
         assert outputs[0].keys() == outputs[1].keys() and len(outputs[0]) == 3
         for name, array in outputs[0].items():
             np.testing.assert_allclose(outputs[1][name], array, rtol=1e-5, atol=1e-5)
+
+
+def webp(turn: int, order: str = "MM", mark: bytes = b"", damage: bool = False) -> bytes:
+    """A WebP file without loss whose EXIF metadata have an orientation."""
+    values = np.random.default_rng(turn).integers(0, 256, (5, 8, 3), np.uint8)
+    tag = struct.pack({"MM": ">HHIHH", "II": "<HHIHH"}[order], ORIENTATION, 3, 1, turn, 0)
+    head = struct.pack({"MM": ">2sHIH", "II": "<2sHIH"}[order], order.encode(), 42, 8, 1)
+    exif = mark + head + (tag[:5] if damage else tag + bytes(4))
+    memory = io.BytesIO()
+    Image.fromarray(values).save(memory, "WEBP", lossless=True, exif=exif)
+    return memory.getvalue()
+
+
+def test_webp_files_are_turned_as_by_pillow_where_the_browser_does_not(node: Run) -> None:
+    files = [webp(turn) for turn in range(1, 9)]
+    files += [webp(6, "II"), webp(8, mark=b"Exif\0\0"), webp(9), webp(0), webp(6, damage=True)]
+    others = [files[5][:60], b"RIFF", b"", files[5].replace(b"WEBP", b"WAVE")]
+    script = """
+    import { remainingOrientation, upright } from "./orientation.js";
+    let place = 0;
+    const blobs = given.sizes.map((size) => new Blob([bytes.slice(place, place += size)]));
+    const ask = async () => {
+      const found = [];
+      for (const blob of blobs) found.push(await remainingOrientation(blob));
+      return found;
+    };
+    let decoded = 0;
+    globalThis.createImageBitmap = async (blob) => {
+      decoded++;
+      if (given.applies) return { width: 1, height: 2, close: () => {} };
+      return { width: 2, height: 1, close: () => {} };
+    };
+    const asked = await ask();
+    const data = new Uint8ClampedArray(bytes.slice(place));
+    const pictures = given.pictures.map((orientation) => {
+      const { width, height, data: found } = upright({ width: 8, height: 5, data }, orientation);
+      return [height, width, [...found]];
+    });
+    console.log(JSON.stringify([asked, decoded, pictures]));
+    """
+    photo = np.random.default_rng(1).integers(0, 256, (5, 8, 4), np.uint8)
+    given = {"sizes": [len(one) for one in files + others], "pictures": [*range(1, 9)]}
+    data = b"".join([*files, *others, photo.tobytes()])
+    asked, decoded, pictures = node(script, given | {"applies": False}, data)
+    assert asked == [*range(1, 9), 6, 8, 1, 1, 1, 1, 1, 1, 1] and decoded == 1
+    # A browser that turns them itself leaves nothing to be done.
+    asked, decoded, _ = node(script, given | {"applies": True}, data)
+    assert set(asked) == {1} and decoded == 1
+    for orientation, (height, width, values) in enumerate(pictures, 1):
+        image = Image.fromarray(photo)
+        image.getexif()[ORIENTATION] = orientation
+        wanted = np.asarray(ImageOps.exif_transpose(image))
+        assert (height, width) == wanted.shape[:2]
+        assert values == wanted.ravel().tolist()
+    for turn, file in enumerate(files, 1):  # Pillow reads the same, from the same files
+        with Image.open(io.BytesIO(file)) as image:
+            tag = 1 if turn == len(files) else image.getexif().get(ORIENTATION)
+        assert tag == ([*range(1, 9), 6, 8, 9, 0, 1])[turn - 1]
 
 
 def test_words_are_in_both_languages_and_used(node: Run) -> None:

@@ -3,6 +3,7 @@
 import { bars, doubtWords } from "./bars.js";
 import { deviceHeat, serverHeat } from "./heat.js";
 import { compared } from "./photos.js";
+import { uprightFile } from "./pixels.js";
 import { button, element, setText } from "./teach_elements.js";
 import { say } from "./words.js";
 
@@ -46,7 +47,7 @@ export function photoCard(photo, page) {
   );
   root.setAttribute("aria-labelledby", title.id);
 
-  /** What is shown of each place, so that only what has changed is made anew. */
+  /** The answers that are shown, by place, so that only what has changed is made anew. */
   /** @type {Map<Place, {result: Result | undefined, key: string, root: HTMLElement}>} */
   const shown = new Map();
   /** The heat map that is shown or drawn. @type {{place: Place, index: number} | null} */
@@ -207,8 +208,14 @@ export function photoCard(photo, page) {
  * @param {Photo} photo
  */
 function pictureOf({ file, name }) {
-  const url = URL.createObjectURL(file);
-  const image = element("img", { alt: name, loading: "lazy", decoding: "async", src: url });
+  const image = element("img", { alt: name, loading: "lazy", decoding: "async" });
+  let url = "";
+  let isClosed = false;
+  uprightFile(file).then((shown) => {
+    if (isClosed) return;
+    url = URL.createObjectURL(shown);
+    image.src = url;
+  });
   const caption = element("p", { className: "card-caption", role: "status" });
   /** @type {HTMLElement} */
   let own = image;
@@ -228,5 +235,9 @@ function pictureOf({ file, name }) {
     setText(caption, text);
   }
   const tell = (/** @type {string} */ text) => setText(caption, text);
-  return { root, show, tell, close: () => URL.revokeObjectURL(url) };
+  function close() {
+    isClosed = true;
+    URL.revokeObjectURL(url);
+  }
+  return { root, show, tell, close };
 }

@@ -1,5 +1,6 @@
 // Pixels of a photo's file, upright, as the browser decodes it.
 
+import { remainingOrientation, upright } from "./orientation.js";
 import { say } from "./words.js";
 
 /**
@@ -8,8 +9,9 @@ import { say } from "./words.js";
  * @returns {Promise<import("./resize.js").Pixels>}
  */
 export async function readPixels(blob) {
-  let picture;
+  let picture, orientation;
   try {
+    orientation = await remainingOrientation(blob);
     // Colours are left as the file has them, as Pillow does.
     const options = { imageOrientation: "from-image", colorSpaceConversion: "none" };
     picture = await createImageBitmap(blob, /** @type {ImageBitmapOptions} */ (options));
@@ -18,9 +20,23 @@ export async function readPixels(blob) {
     throw new Error(say("pixels.unreadable", { name: blob.name ?? "" }));
   }
   try {
-    return pixelsOf(picture, picture.width, picture.height);
+    const pixels = pixelsOf(picture, picture.width, picture.height);
+    return orientation === 1 ? pixels : upright(pixels, orientation);
   } finally {
     picture.close();
+  }
+}
+
+/**
+ * Return a file that this browser shows upright: the photo's own, or one made of its turned pixels.
+ * @param {File} file
+ */
+export async function uprightFile(file) {
+  try {
+    if ((await remainingOrientation(file)) === 1) return file;
+    return await jpegFile(await readPixels(file), file.name);
+  } catch {
+    return file; // the element that is to show it tells that it cannot
   }
 }
 
