@@ -17,6 +17,8 @@ from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_l
 from mobilenetv2.data.names import archive_suffix, is_photo, is_table
 from mobilenetv2.data.opening import open_source
 from mobilenetv2.data.passed_over import AGAIN, BROKEN, IN_ARCHIVE, Ignore, PassedOver
+from mobilenetv2.data.shards.foreign import find_labels
+from mobilenetv2.data.shards.source import ShardSource
 from mobilenetv2.data.sources import Source
 from mobilenetv2.data.tables.photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.errors import DataError, argument
@@ -155,10 +157,11 @@ def same_split(name: str) -> tuple[str, ...]:
 def open_dataset(
     place: str | Path, ignore: str | Iterable[str] = (), zip_encoding: str | None = None
 ) -> Dataset:
-    """Find the splits of a folder, an archive, a table of photos, or the built-in 'digits'.
+    """Find the splits of a folder, an archive, shards, a table of photos, or 'digits'.
 
     Args:
-        place: the folder, archive or table.
+        place: the folder, archive or table, the folder or the index of shards, or the built-in
+            'digits'.
         ignore: patterns of names that are passed over.
         zip_encoding: encoding of names in an archive that are not marked as UTF-8.
 
@@ -196,12 +199,16 @@ def find_splits(source: Source, ignore: Ignore | None = None) -> Dataset:
     Raises:
         DataError: there are no photos, or their layout is none of :mod:`mobilenetv2.data.layout`.
     """
+    if isinstance(source, ShardSource):
+        return _dataset(source, source.layout(), source.place, ())
     names = source.names()
     photos = [name for name in names if is_photo(name)]
     folders = [name for name in names if name.endswith("/")]
     ignored = tuple(name for name in names if not name.endswith("/") and not is_photo(name))
     if not photos:
         raise DataError(_no_photos(source, ignored))
+    if layout := find_labels(source):
+        return _dataset(source, layout, source.place, ())
     tables = find_tables(source, ignore)
     if tables.standard:
         return _of_tables(source, tables, ignored)

@@ -15,14 +15,16 @@ from mobilenetv2.data.lists import STDIN, is_list
 from mobilenetv2.data.names import archive_suffix, is_photo
 from mobilenetv2.data.opening import photos_of, require_photos
 from mobilenetv2.data.passed_over import Ignore
+from mobilenetv2.data.shards.index import INDEX
+from mobilenetv2.data.shards.source import LocalFiles, ShardSource, open_shards, shards_at
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import PackedPhoto, Photo
 from mobilenetv2.progress import say
 
 Photos: TypeAlias = Photo | Iterable[Photo]
-"""One photo, a folder, an archive, a list of photos (``@list.txt``), a table of photos, or several
-of these."""
+"""One photo, a folder, an archive, shards, a list of photos (``@list.txt``), a table of photos, or
+several of these."""
 
 
 def collect(
@@ -57,12 +59,14 @@ def collect(
         )
     named = [photo for photo in given if isinstance(photo, str | PathLike)]
     require_photos(named, patterns)
-    archives = {name: open_archive(Path(name), patterns) for name in named if _is_archive(name)}
-    return CollectedPhotos(given, patterns, ordered, archives)
+    packed = {name: open_packed(Path(name), patterns) for name in named if _is_packed(name)}
+    return CollectedPhotos(given, patterns, ordered, packed)
 
 
-def open_archive(path: Path, ignore: Ignore) -> Source:
-    """Open an archive of photos."""
+def open_packed(path: Path, ignore: Ignore) -> Source:
+    """Open an archive or shards of photos."""
+    if folder := shards_at(path):
+        return open_shards(LocalFiles(folder), ignore)
     from mobilenetv2.data import archives  # most calls name none
 
     return archives.open_archive(path, ignore)
@@ -75,7 +79,7 @@ class CollectedPhotos:
         given: photos, and names of folders, lists, tables and archives.
         ignore: patterns of names that are passed over.
         ordered: False for the order in which a disk lists a folder.
-        archives: the archives among the names, opened.
+        packed: the archives and shards among the names, opened.
     """
 
     def __init__(
@@ -83,9 +87,9 @@ class CollectedPhotos:
         given: Iterable[Photo],
         ignore: Ignore,
         ordered: bool = True,
-        archives: Mapping[str | PathLike[str], Source] = MappingProxyType({}),
+        packed: Mapping[str | PathLike[str], Source] = MappingProxyType({}),
     ) -> None:
-        self._given, self._ignore, self._ordered, self._archives = given, ignore, ordered, archives
+        self._given, self._ignore, self._ordered, self._packed = given, ignore, ordered, packed
 
     @property
     def slow(self) -> bool:
@@ -133,20 +137,32 @@ class CollectedPhotos:
         for photo in self._given:
             if not isinstance(photo, str | PathLike):
                 yield photo
-            elif photo in self._archives or _is_archive(photo):
-                source = self._archives.get(photo) or open_archive(Path(photo), self._ignore)
-                yield from _packed(Path(photo), source, quiet)
+            elif photo in self._packed or _is_packed(photo):
+                source = self._packed.get(photo) or open_packed(Path(photo), self._ignore)
+                yield from _photos_in(Path(photo), source, quiet)
             else:
                 yield from photos_of(photo, self._ignore, ordered, quiet)
 
 
-def _is_archive(name: str | PathLike[str]) -> bool:
-    return archive_suffix(fspath(name)) is not None and Path(name).is_file()
+def _is_packed(name: str | PathLike[str]) -> bool:
+    if archive_suffix(fspath(name)) is not None and Path(name).is_file():
+        return True
+    try:
+        return shards_at(Path(name)) is not None
+    except (OSError, ValueError):  # a name that no file has, which its reader says
+        return False
 
 
-def _packed(path: Path, source: Source, quiet: bool) -> Iterator[PackedPhoto]:
-    for name in filter(is_photo, source.names()):
-        yield PackedPhoto(path / name, partial(source.read, name), path)
+def _photos_in(path: Path, source: Source, quiet: bool) -> Iterator[PackedPhoto]:
+    """Yield the photos of an archive, or of shards in the order in which they lie there."""
+    found, place = [*filter(is_photo, source.names())], path
+    if isinstance(source, ShardSource):
+        path = shards_at(path) or path
+        place = path / INDEX  # by its time a photo is known again
+    names = [found[at] for at in source.stored(found)]
+    with source.ahead(names):
+        for name in names:
+            yield PackedPhoto(path / name, partial(source.read, name), place)
     for note in [] if quiet else (*source.notes, *source.passed.notes()):
         say(note)
 
@@ -155,4 +171,4 @@ def is_several(photo: Photo) -> bool:
     """Return whether a name stands for any number of photos: a folder, a list or a table."""
     if not isinstance(photo, str | PathLike):
         return False
-    return Path(photo).is_dir() or is_list(photo) or _is_archive(photo)
+    return Path(photo).is_dir() or is_list(photo) or _is_packed(photo)
