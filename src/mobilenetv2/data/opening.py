@@ -11,6 +11,7 @@ from mobilenetv2.data.names import (
     ARCHIVES,
     archive_stem,
     archive_suffix,
+    is_address,
     is_junk,
     is_photo,
     is_table,
@@ -142,7 +143,7 @@ def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> N
                 with closing(listed_photos(name)) as found_there:
                     next(found_there, None)
             continue
-        if shards_at(path):
+        if is_address(name) or shards_at(path):
             continue
         if path.is_dir():
             _require_folder(path, ignore)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from mobilenetv2.data.lists import STDIN, is_list
-from mobilenetv2.data.names import archive_suffix, is_photo
+from mobilenetv2.data.names import archive_suffix, is_address, is_photo
 from mobilenetv2.data.opening import photos_of, require_photos
 from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.data.shards.index import INDEX
@@ -59,12 +59,19 @@ def collect(
         )
     named = [photo for photo in given if isinstance(photo, str | PathLike)]
     require_photos(named, patterns)
-    packed = {name: open_packed(Path(name), patterns) for name in named if _is_packed(name)}
+    packed = {name: open_packed(name, patterns) for name in named if _is_packed(name)}
     return CollectedPhotos(given, patterns, ordered, packed)
 
 
-def open_packed(path: Path, ignore: Ignore) -> Source:
-    """Open an archive or shards of photos."""
+def open_packed(name: str | PathLike[str], ignore: Ignore) -> Source:
+    """Open an archive or shards of photos, also those of an address."""
+    path = Path(name)
+    if is_address(name):
+        from mobilenetv2.data.remote.files import RemoteFiles, fetched
+
+        if archive_suffix(fspath(name)) is None:
+            return open_shards(RemoteFiles(fspath(name)), ignore)
+        path = fetched(fspath(name))
     if folder := shards_at(path):
         return open_shards(LocalFiles(folder), ignore)
     from mobilenetv2.data import archives  # most calls name none
@@ -138,14 +145,14 @@ class CollectedPhotos:
             if not isinstance(photo, str | PathLike):
                 yield photo
             elif photo in self._packed or _is_packed(photo):
-                source = self._packed.get(photo) or open_packed(Path(photo), self._ignore)
-                yield from _photos_in(Path(photo), source, quiet)
+                source = self._packed.get(photo) or open_packed(photo, self._ignore)
+                yield from _photos_in(photo, source, quiet)
             else:
                 yield from photos_of(photo, self._ignore, ordered, quiet)
 
 
 def _is_packed(name: str | PathLike[str]) -> bool:
-    if archive_suffix(fspath(name)) is not None and Path(name).is_file():
+    if is_address(name) or (archive_suffix(fspath(name)) is not None and Path(name).is_file()):
         return True
     try:
         return shards_at(Path(name)) is not None
@@ -153,16 +160,19 @@ def _is_packed(name: str | PathLike[str]) -> bool:
         return False
 
 
-def _photos_in(path: Path, source: Source, quiet: bool) -> Iterator[PackedPhoto]:
+def _photos_in(name: str | PathLike[str], source: Source, quiet: bool) -> Iterator[PackedPhoto]:
     """Yield the photos of an archive, or of shards in the order in which they lie there."""
-    found, place = [*filter(is_photo, source.names())], path
-    if isinstance(source, ShardSource):
+    found, path = [*filter(is_photo, source.names())], Path(name)
+    place = path
+    if is_address(name):  # which no path can hold
+        path = place = Path()
+    elif isinstance(source, ShardSource):
         path = shards_at(path) or path
         place = path / INDEX  # by its time a photo is known again
     names = [found[at] for at in source.stored(found)]
     with source.ahead(names):
-        for name in names:
-            yield PackedPhoto(path / name, partial(source.read, name), place)
+        for one in names:
+            yield PackedPhoto(path / one, partial(source.read, one), place)
     for note in [] if quiet else (*source.notes, *source.passed.notes()):
         say(note)
 

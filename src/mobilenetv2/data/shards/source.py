@@ -8,11 +8,11 @@ import os
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from io import BufferedReader
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,7 @@ class ShardSource(Source):
 
     def ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
         """Read photos ahead of their turn, in about the order in which they will be read."""
-        return self.files.ahead([self._part(name) for name in names])
+        return self.files.ahead(_Parts(self._part, names))
 
     def _part(self, name: str) -> tuple[str, int, int]:
         number, row = self._places[name]
@@ -180,6 +180,19 @@ class ShardSource(Source):
         """Return the order in which the photos lie in the shards, int64 (names,)."""
         places = np.array([self._places[name] for name in names], np.int64).reshape(-1, 2)
         return np.lexsort((places[:, 1], places[:, 0]))
+
+
+class _Parts(Sequence[tuple[str, int, int]]):
+    """Parts of files of photos by their names, each made when it is asked for."""
+
+    def __init__(self, part: Callable[[str], tuple[str, int, int]], names: Sequence[str]) -> None:
+        self._part, self._names = part, names
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self._part(self._names[at])
 
 
 def shards_at(path: Path) -> Path | None:
