@@ -83,6 +83,16 @@ class Source:
         """Return the order in which files are read fastest, as int64 indices (names,)."""
         return np.arange(len(names))
 
+    def buffered(self, names: Sequence[str], seed: int, epoch: int) -> NDArray | None:
+        """Return an epoch's order in which files are read in large parts; None if there is none.
+
+        Args:
+            names: files, each of which comes once.
+            seed: seed of the run.
+            epoch: the epoch, each of which has an order of its own.
+        """
+        return None
+
 
 class Folder:
     """A folder among the names of photos: the folders in it, and its own photos."""

@@ -7,14 +7,15 @@ before its turn, is read by itself.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from mobilenetv2.data.remote.transports import Part
 from mobilenetv2.errors import DataError
 
 WINDOW = 32 * 1024**2
-"""Bytes of parts that are fetched together; the buffer holds twice as many."""
-MOST_PARTS = 8192
+"""Bytes of parts that are fetched together; the buffer holds up to three times as many."""
+MOST_PARTS = 16384
 """Largest number of parts that are fetched together."""
 GAP = 32 * 1024
 """Bytes between two parts up to which they are fetched as one."""
@@ -38,30 +39,45 @@ def window(parts: Sequence[Part], start: int) -> range:
     return range(start, at)
 
 
-def joined(parts: Sequence[Part]) -> list[Part]:
+@dataclass(slots=True)
+class Range:
+    """A part of a file that is fetched at once, and the parts in it."""
+
+    file: str
+    start: int
+    size: int
+    parts: list[Part]
+
+    def joins(self, part: Part) -> bool:
+        """Return whether a part that does not begin before this one is fetched with it."""
+        file, start, size = part
+        end = self.start + self.size
+        near = start - end <= GAP and max(end, start + size) - self.start <= LONGEST
+        return file == self.file and (near or start + size <= end)
+
+
+def joined(parts: Iterable[Part]) -> list[Range]:
     """Return fewer and longer parts that hold all of the given ones, by file and place."""
-    found: list[Part] = []
-    for file, start, size in sorted({*parts}):
-        if found:
-            before, first, length = found[-1]
-            end = max(first + length, start + size)
-            near = start - first - length <= GAP and end - first <= LONGEST
-            if file == before and (near or end == first + length):
-                found[-1] = file, first, end - first
-                continue
-        found.append((file, start, size))
+    found: list[Range] = []
+    for part in sorted({*parts}):
+        if found and found[-1].joins(part):
+            last = found[-1]
+            last.size = max(last.size, part[1] + part[2] - last.start)
+            last.parts.append(part)
+        else:
+            found.append(Range(*part, [part]))
     return found
 
 
-def grouped(parts: Sequence[Part]) -> Iterator[list[Part]]:
-    """Yield joined parts in groups of at most :data:`WINDOW` bytes, or single ones."""
-    group, total = list[Part](), 0
-    for part in parts:
-        if group and total + part[2] > WINDOW:
+def grouped(ranges: Sequence[Range]) -> Iterator[list[Range]]:
+    """Yield ranges in groups of at most :data:`WINDOW` bytes, or single ones."""
+    group, total = list[Range](), 0
+    for one in ranges:
+        if group and total + one.size > WINDOW:
             yield group
             group, total = [], 0
-        group.append(part)
-        total += part[2]
+        group.append(one)
+        total += one.size
     if group:
         yield group
 
@@ -138,38 +154,40 @@ class ReadAhead:
         return places
 
     def _run(self, places: range) -> None:
-        """Fetch one window after the other; the next one is announced while one is fetched."""
+        """Fetch one window after the other; the next one is announced before one is fetched."""
         while places:
             with self._changed:
                 following = self._announce()
-            self._fetch_window(places)
-            with self._changed:
-                # Whoever waits for a part of the next window has no use for what is held.
+                # Whoever waits for a part that was announced has no use for what is held.
                 while self._bytes > WINDOW and not self._ended:
-                    if any(at in following for at in self._awaited):
+                    if any(at in places or at in following for at in self._awaited):
                         break
                     self._changed.wait()
                 if self._ended:
                     return
+            self._fetch_window(places, following)
             places = following
 
-    def _fetch_window(self, places: range) -> None:
+    def _fetch_window(self, places: range, following: range) -> None:
+        """Fetch the parts of a window, and those of the next one that lie between them."""
+        with self._changed:
+            left = [at for at in (*places, *following) if at in self._coming]
         by_part: dict[Part, list[int]] = {}
-        for at in places:
+        for at in left:
             by_part.setdefault(self._parts[at], []).append(at)
-        inside = sorted(by_part)
-        for group in grouped(joined(inside)):
+        needed = {part for part, turns in by_part.items() if turns[0] in places}
+        wanted = [one for one in joined(by_part) if not needed.isdisjoint(one.parts)]
+        for group in grouped(wanted):
             if self._ended:
                 return
             try:
-                found = self._fetch(group)
+                found = self._fetch([(one.file, one.start, one.size) for one in group])
             except Exception:  # whoever takes a part reads it again, and meets the error
                 found = [DataError("not fetched")] * len(group)
-            for (file, first, length), data in zip(group, found, strict=True):
-                while inside and inside[0][0] == file and inside[0][1] < first + max(length, 1):
-                    part = inside.pop(0)
-                    start = part[1] - first
-                    own = None if isinstance(data, Exception) else data[start : start + part[2]]
+            for one, data in zip(group, found, strict=True):
+                for part in one.parts:
+                    at = part[1] - one.start
+                    own = None if isinstance(data, Exception) else data[at : at + part[2]]
                     self._put(by_part[part], own)
 
     def _put(self, places: Sequence[int], data: bytes | None) -> None:

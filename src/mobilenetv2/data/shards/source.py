@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mobilenetv2.data.layout import Layout
 from mobilenetv2.data.passed_over import Ignore, PassedOver, passed_folder
 from mobilenetv2.data.shards.index import INDEX, Index, Lines, is_index, read_index
+from mobilenetv2.data.shards.order import buffered_order
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError, ImageError, argument
 from mobilenetv2.files import open_file
@@ -176,10 +177,24 @@ class ShardSource(Source):
         shard = self.index.shards[number]
         return shard.file, int(shard.offsets[row]), int(shard.sizes[row])
 
+    def places(self, names: Sequence[str]) -> tuple[NDArray, NDArray, NDArray]:
+        """Return each photo's shard, its offset there and its size, all int64 (names,)."""
+        found = np.array([self._places[name] for name in names], np.int64).reshape(-1, 2)
+        offsets, sizes = np.empty(len(found), np.int64), np.empty(len(found), np.int64)
+        for number in np.unique(found[:, 0]):
+            here, shard = found[:, 0] == number, self.index.shards[number]
+            offsets[here] = shard.offsets[found[here, 1]]
+            sizes[here] = shard.sizes[found[here, 1]]
+        return found[:, 0], offsets, sizes
+
     def stored(self, names: Sequence[str]) -> NDArray:
         """Return the order in which the photos lie in the shards, int64 (names,)."""
-        places = np.array([self._places[name] for name in names], np.int64).reshape(-1, 2)
-        return np.lexsort((places[:, 1], places[:, 0]))
+        shards, offsets, _ = self.places(names)
+        return np.lexsort((offsets, shards))
+
+    def buffered(self, names: Sequence[str], seed: int, epoch: int) -> NDArray:
+        """Return a shuffled order in which the shards are read in large parts, int64 (names,)."""
+        return buffered_order(*self.places(names), seed, epoch)
 
 
 class _Parts(Sequence[tuple[str, int, int]]):
