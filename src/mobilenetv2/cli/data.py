@@ -63,10 +63,16 @@ def _add_shard(parser: Parser) -> None:
     add_examples(
         parser,
         "  mobilenetv2 data shard photos/ shards/\n"
-        "  mobilenetv2 data shard photos.zip shards/ --megabytes 256 --resume\n",
+        "  mobilenetv2 data shard photos.zip shards/ --megabytes 256 --resume\n"
+        "  mobilenetv2 data shard photos/ parquet/ --format parquet\n",
     )  # fmt: skip
     parser.add_shared("data")
     parser.add_shared("out", help="the folder to write, which is data for every verb from then on")
+    parser.add_argument(
+        "--format", choices=("tar", "parquet"), default="tar",
+        help="tar: WebDataset's layout with an index; parquet: files with the photos inside, as "
+        "Hugging Face's datasets reads them (default: tar)",
+    )  # fmt: skip
     parser.add_argument(
         "--megabytes", type=float, default=128.0, metavar="N",
         help="size of a shard, in millions of bytes (default: 128)",
@@ -86,9 +92,9 @@ def write_shards(arguments: argparse.Namespace) -> int:
     from mobilenetv2.data.shards.shard import shard
 
     found = shard(
-        arguments.data, arguments.out, megabytes=arguments.megabytes, seed=arguments.seed,
-        resume=arguments.resume, overwrite=arguments.overwrite, ignore=arguments.ignore,
-        zip_encoding=arguments.zip_encoding,
+        arguments.data, arguments.out, format=arguments.format, megabytes=arguments.megabytes,
+        seed=arguments.seed, resume=arguments.resume, overwrite=arguments.overwrite,
+        ignore=arguments.ignore, zip_encoding=arguments.zip_encoding,
     )  # fmt: skip
     show(found, arguments.json)
     return 0

@@ -21,6 +21,7 @@ from mobilenetv2.data.passed_over import AGAIN, BROKEN, IN_ARCHIVE, Ignore, Pass
 from mobilenetv2.data.shards.foreign import find_labels
 from mobilenetv2.data.shards.source import ShardSource, open_shards
 from mobilenetv2.data.sources import Source
+from mobilenetv2.data.tables.inside import holds_photos, open_inside, parquet_files
 from mobilenetv2.data.tables.photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import Least, decode, decode_noted, stored_size
@@ -176,7 +177,10 @@ def open_dataset(
     if is_address(place):
         return _of_address(os.fspath(place), ignore, zip_encoding)
     patterns, path = Ignore(ignore), Path(place)
-    if is_table(path.name) and path.is_file():
+    if (files := parquet_files(path)) and holds_photos(files[0]):
+        source, layout = open_inside(files, escaped(path), patterns)
+        found = _dataset(source, layout, escaped(path), ())
+    elif is_table(path.name) and path.is_file():
         labelled = open_table(path, patterns)
         found = _dataset(labelled.source, labelled.layout, escaped(path), ())
     else:

@@ -138,12 +138,12 @@ def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> N
     empty: list[str] = []
     for name in names:
         path = Path(name)
+        if is_packed(name):
+            continue
         if is_list(name):
             if os.fspath(name) != STDIN:  # raises for a list that is not there or names nothing
                 with closing(listed_photos(name)) as found_there:
                     next(found_there, None)
-            continue
-        if is_address(name) or shards_at(path):
             continue
         if path.is_dir():
             _require_folder(path, ignore)
@@ -157,6 +157,26 @@ def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> N
     mistakes += [f"{listed(empty, SHOWN)}: no photos in {which}"] if empty else []
     if mistakes:
         raise DataError("; ".join(mistakes))
+
+
+def is_packed(name: str | os.PathLike[str]) -> bool:
+    """Return whether a place is an address, shards, or Parquet files that hold photos themselves.
+
+    Raises:
+        DataError: a Parquet file is damaged.
+        MissingExtra: the package that reads Parquet is not installed.
+    """
+    if is_address(name):
+        return True
+    if is_photo(os.fspath(name)):  # most names, which need no look at the disk
+        return False
+    from mobilenetv2.data.tables.inside import holds_photos, parquet_files
+
+    try:
+        files = parquet_files(Path(name))
+        return bool(files and holds_photos(files[0])) or shards_at(Path(name)) is not None
+    except (OSError, ValueError):  # a name that no file has, which its reader says
+        return False
 
 
 def photos_of(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mobilenetv2.data.lists import STDIN, is_list
 from mobilenetv2.data.names import archive_suffix, is_address, is_photo
-from mobilenetv2.data.opening import photos_of, require_photos
+from mobilenetv2.data.opening import is_packed, photos_of, require_photos
 from mobilenetv2.data.passed_over import Ignore
 from mobilenetv2.data.shards.index import INDEX
 from mobilenetv2.data.shards.source import LocalFiles, ShardSource, open_shards, shards_at
@@ -21,6 +21,7 @@ from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import PackedPhoto, Photo
 from mobilenetv2.progress import say
+from mobilenetv2.text import escaped
 
 Photos: TypeAlias = Photo | Iterable[Photo]
 """One photo, a folder, an archive, shards, a list of photos (``@list.txt``), a table of photos, or
@@ -72,6 +73,10 @@ def open_packed(name: str | PathLike[str], ignore: Ignore) -> Source:
         if archive_suffix(fspath(name)) is None:
             return open_shards(RemoteFiles(fspath(name)), ignore)
         path = fetched(fspath(name))
+    from mobilenetv2.data.tables import inside
+
+    if files := inside.parquet_files(path):
+        return inside.open_inside(files, escaped(path), ignore, labelled=False)[0]
     if folder := shards_at(path):
         return open_shards(LocalFiles(folder), ignore)
     from mobilenetv2.data import archives  # most calls name none
@@ -152,12 +157,8 @@ class CollectedPhotos:
 
 
 def _is_packed(name: str | PathLike[str]) -> bool:
-    if is_address(name) or (archive_suffix(fspath(name)) is not None and Path(name).is_file()):
-        return True
-    try:
-        return shards_at(Path(name)) is not None
-    except (OSError, ValueError):  # a name that no file has, which its reader says
-        return False
+    is_archive = archive_suffix(fspath(name)) is not None and Path(name).is_file()
+    return is_archive or is_packed(name)
 
 
 def _photos_in(name: str | PathLike[str], source: Source, quiet: bool) -> Iterator[PackedPhoto]:

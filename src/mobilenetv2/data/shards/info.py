@@ -13,6 +13,7 @@ from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.shards.index import Shard
 from mobilenetv2.data.shards.source import ShardSource
 from mobilenetv2.data.sources import FolderSource, MemorySource, Source
+from mobilenetv2.data.tables.inside import InsideSource
 from mobilenetv2.data.tables.photos import ListedSource
 from mobilenetv2.errors import DataError
 from mobilenetv2.progress import track
@@ -25,6 +26,7 @@ KINDS: Mapping[type[Source], str] = {
     TarSource: "archive",
     ArchivesSource: "archives",
     ListedSource: "table",
+    InsideSource: "parquet",
     MemorySource: "built-in",
 }
 """Word for a place of photos by its source."""
@@ -49,7 +51,8 @@ class DataInfo:
 
     place: str
     kind: str
-    """Kind of the place: 'folder', 'archive', 'archives', 'table', 'shards' or 'built-in'."""
+    """Kind of the place: 'folder', 'archive', 'archives', 'table', 'shards', 'parquet' or
+    'built-in'."""
     classes: tuple[str, ...]
     splits: dict[str, SplitInfo]
     notes: tuple[str, ...]

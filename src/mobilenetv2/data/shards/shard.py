@@ -11,9 +11,10 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,10 +23,11 @@ from mobilenetv2.data.dataset import Dataset, Split, open_dataset
 from mobilenetv2.data.scan import require_few
 from mobilenetv2.data.shards.index import INDEX, Index, Shard, is_index, read_shards
 from mobilenetv2.data.shards.info import DataInfo, data_info
+from mobilenetv2.data.shards.parquet import divided, write_parquet
 from mobilenetv2.data.shards.writing import Sample, write_shards
 from mobilenetv2.documents import LARGEST_JSON, parse_table
-from mobilenetv2.errors import DataError, ImageError, argument
-from mobilenetv2.files import TEMPORARY, open_file, write_atomically
+from mobilenetv2.errors import DataError, ImageError, argument, require
+from mobilenetv2.files import TEMPORARY, atomic_folder, open_file, write_atomically
 from mobilenetv2.images.decode import LIMITS
 from mobilenetv2.images.memory import SHARED
 from mobilenetv2.locks import hold
@@ -46,6 +48,7 @@ def shard(
     data: str | PathLike[str],
     output: str | PathLike[str],
     *,
+    format: Literal["tar", "parquet"] = "tar",
     megabytes: float = MEGABYTES,
     seed: int = 0,
     resume: bool = False,
@@ -62,6 +65,9 @@ def shard(
     Args:
         data: labelled photos, as :func:`mobilenetv2.train` takes them.
         output: the folder to write.
+        format: 'tar' (default), or 'parquet' for files with the photos inside, as Hugging Face's
+            ``datasets`` reads them (extra ``parquet``); these have no index, and a stopped run
+            leaves nothing.
         megabytes: size of a shard, in millions of bytes; a single larger photo has its own.
         seed: seed of the order in which the photos lie in the shards.
         resume: True to go on where a killed run was.
@@ -89,6 +95,12 @@ def shard(
     if seed < 0:
         raise DataError(f"{argument('seed', seed)}: must be 0 or more")
     place, folder = os.fspath(data), Path(output)
+    if format == "parquet":
+        if resume:
+            raise DataError(f"{argument('resume', True)} is for the format tar")
+        return _write_parquet(
+            place, folder, int(megabytes * MEGABYTE), seed, overwrite, ignore, zip_encoding
+        )
     _require_room(place, folder, resume, overwrite)
     dataset = open_dataset(place, ignore, zip_encoding)
     for note in dataset.notes:
@@ -98,16 +110,60 @@ def shard(
     return data_info(folder)
 
 
-def _require_room(data: str, folder: Path, resume: bool, overwrite: bool) -> None:
-    """Raise unless the folder is empty, or holds shards that may be gone on with or replaced."""
+def _write_parquet(
+    place: str, folder: Path, size: int, seed: int, overwrite: bool,
+    ignore: str | Sequence[str], zip_encoding: str | None,
+) -> DataInfo:  # fmt: skip
+    """Write Parquet files into a folder, all or none."""
+    require("pyarrow")
+    _require_apart(place, folder)
+    names = [one.name for one in folder.iterdir()] if folder.is_dir() else []
     if folder.exists() and not folder.is_dir():
         raise DataError(f"{escaped(folder)}: is a file; give the name of a folder")
+    if others := [name for name in names if not name.endswith(".parquet")]:
+        raise DataError(
+            f"{escaped(folder)}: holds other files (first: {escaped(min(others))}); choose a new "
+            "folder"
+        )
+    if names and not overwrite:
+        raise DataError(f"{escaped(folder)}: exists; {argument('overwrite', True)} replaces it")
+    dataset = open_dataset(place, ignore, zip_encoding)
+    for note in dataset.notes:
+        say(note)
+    with hold(folder), atomic_folder(folder) as made:
+        job, problems = _Job(dataset, made, size, seed), list[str]()
+        for number, split in enumerate(dataset.splits.values()):
+            order = job.order(split, number)
+            photos = [split.photos[index] for index in order]
+            parts = divided([split.source.size(photo.name) or 0 for photo in photos], size)
+            samples = job.samples(split, order, problems)
+            for part, places in enumerate(parts):
+                path = made / f"{split.name}-{part:05}-of-{len(parts):05}.parquet"
+                label = f"photos of {split.name}, file {part + 1} of {len(parts)}"
+                own = islice(samples, len(places))
+                written = write_parquet(path, dataset.classes, own)
+                for _ in track(written, label, len(places)):
+                    pass
+        for problem in problems:
+            say(f"left out, unreadable: {problem}")
+    return data_info(folder)
+
+
+def _require_apart(data: str, folder: Path) -> None:
+    """Raise if a folder lies among the photos, or is theirs."""
     whole, around = Path(os.path.realpath(folder)), Path(os.path.realpath(data))
     if whole == around or (around.is_dir() and whole.is_relative_to(around)):
         raise DataError(
             f"{escaped(folder)}: the shards would lie among the photos of {escaped(data)}; choose "
             "another folder"
         )
+
+
+def _require_room(data: str, folder: Path, resume: bool, overwrite: bool) -> None:
+    """Raise unless the folder is empty, or holds shards that may be gone on with or replaced."""
+    if folder.exists() and not folder.is_dir():
+        raise DataError(f"{escaped(folder)}: is a file; give the name of a folder")
+    _require_apart(data, folder)
     have = sorted(one.name for one in folder.iterdir()) if folder.is_dir() else []
     have = [name for name in have if not name.startswith(".")]
     if not have:
