@@ -41,7 +41,7 @@ from mobilenetv2.worker import Worker
 PHOTOS = ("image", "img", "photo", "picture", "images", "bytes", "data", "jpg", "png")
 """Names of a column of photos, the first that is there counts."""
 SUFFIX = ".parquet"
-MOST_ROWS = 5_000_000
+MOST_ROWS, MOST_FILES = 5_000_000, 100_000
 BATCH_BYTES, MOST_IN_BATCH = 8 * 1024**2, 4096
 """Bytes of photos that are unpacked together, by their mean size, and their largest number."""
 LARGEST_METADATA = 900_000
@@ -90,18 +90,30 @@ class InsideSource(Source):
 
 
 def parquet_files(path: Path) -> list[Path]:
-    """Return a Parquet file, or those of a folder that holds no others and no folders."""
+    """Return a Parquet file, or those of a folder that holds no photos and no other folders.
+
+    A folder is read as far as its first photo, so that a million of them take no time.
+    """
     if path.suffix.lower() == SUFFIX and path.is_file():
         return [path]
     if not path.is_dir():
         return []
-    found = sorted(one for one in path.iterdir() if not one.name.startswith("."))
-    below = [one for one in found if one.name == "data" and one.is_dir()]
-    if below and all(one.is_file() and not is_photo(one.name) for one in found if one not in below):
-        return parquet_files(below[0])  # as a repository of Hugging Face has it
-    files = [one for one in found if one.suffix.lower() == SUFFIX]
-    others = [one for one in found if one not in files and (one.is_dir() or is_photo(one.name))]
-    return [] if others else files
+    files, folders = list[Path](), list[Path]()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if is_photo(entry.name) or len(files) > MOST_FILES:
+                return []
+            if entry.is_dir():
+                if entry.name != "data" or folders:
+                    return []
+                folders.append(path / entry.name)
+            elif entry.name.lower().endswith(SUFFIX):
+                files.append(path / entry.name)
+    if folders and not files:  # as a repository of Hugging Face has it
+        return parquet_files(folders[0])
+    return [] if folders else sorted(files)
 
 
 def holds_photos(path: Path) -> bool:
