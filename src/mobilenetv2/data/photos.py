@@ -1,6 +1,7 @@
 """Photos as a program gives them: one, a folder of them, or any number."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from os import PathLike, fspath
@@ -171,7 +172,8 @@ def _photos_in(name: str | PathLike[str], source: Source, quiet: bool) -> Iterat
         path = shards_at(path) or path
         place = path / INDEX  # by its time a photo is known again
     names = [found[at] for at in source.stored(found)]
-    with source.ahead(names):
+    # Whoever only looks, such as to count, reads few of them.
+    with nullcontext() if quiet else source.ahead(names):
         for one in names:
             yield PackedPhoto(path / one, partial(source.read, one), place)
     for note in [] if quiet else (*source.notes, *source.passed.notes()):
