@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from mobilenetv2.auditing.audit import audit as audit
     from mobilenetv2.benchmarking.benchmark import Benchmark as Benchmark
     from mobilenetv2.benchmarking.benchmark import benchmark as benchmark
+    from mobilenetv2.data.shards.info import DataInfo as DataInfo
+    from mobilenetv2.data.shards.info import data_info as data_info
+    from mobilenetv2.data.shards.shard import shard as shard
     from mobilenetv2.diagrams.diagram import Diagram as Diagram
     from mobilenetv2.diagrams.diagram import diagram as diagram
     from mobilenetv2.evaluation.evaluation import Evaluation as Evaluation
@@ -70,19 +73,23 @@ if TYPE_CHECKING:
     from mobilenetv2.weights import import_checkpoint as import_checkpoint
 
 __all__ = [
-    "Answer", "Answers", "Audit", "Benchmark", "Classifier", "Description", "Diagram", "Evaluation",
+    "Answer", "Answers", "Audit", "Benchmark", "Classifier", "DataInfo", "Description", "Diagram",
+    "Evaluation",
     "Explanation", "Features", "Labels", "MobileNetV2Error", "ModelConfig", "NetworkSpec",
     "Numerics", "Parity", "Preprocessing", "Recipe", "Run", "StageSpec", "Stopped", "StudyResult",
     "Unreadable",
     "__version__",
-    "app", "audit", "benchmark", "build", "convert", "create_model", "describe", "diagram",
-    "evaluate", "explain", "export", "export_checkpoint", "import_checkpoint", "list_models",
-    "load", "parity", "predict", "published", "quantize", "save", "serve", "study", "train",
+    "app", "audit", "benchmark", "build", "convert", "create_model", "data_info", "describe",
+    "diagram", "evaluate", "explain", "export", "export_checkpoint", "import_checkpoint",
+    "list_models", "load", "parity", "predict", "published", "quantize", "save", "serve", "shard",
+    "study", "train",
 ]  # fmt: skip
 
 HOMES = {
     "auditing.audit": ("Audit", "audit"),
     "benchmarking.benchmark": ("Benchmark", "benchmark"),
+    "data.shards.info": ("DataInfo", "data_info"),
+    "data.shards.shard": ("shard",),
     "diagrams.diagram": ("Diagram", "diagram"),
     "evaluation.evaluation": ("Evaluation", "evaluate"),
     "evaluation.explanation": ("Explanation", "explain"),

@@ -141,6 +141,7 @@ EXTRAS = {
     "pi_heif": "heic",
     "pyarrow": "parquet",
     "zstandard": "zstd",
+    "fsspec": "remote",
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",

@@ -76,6 +76,8 @@ def photos() -> None:
     assert_type(classify(["a.jpg", "b.jpg"]), list[mn.Answer | mn.Unreadable])
     assert_type(mn.explain("a.jpg", model=run.best), mn.Explanation)
     assert_type(mn.audit("photos/"), mn.Audit)
+    assert_type(mn.shard("photos/", "shards", megabytes=256, resume=True), mn.DataInfo)
+    assert_type(mn.data_info("shards", check=True).splits["all"].counts, dict[str, int])
     assert_type(mn.parity(run.best), mn.Parity)
 
 

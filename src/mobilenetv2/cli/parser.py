@@ -37,6 +37,7 @@ examples with your photos in photos/CLASS/, and a new photo new.jpg:
 """
 VERBS = {
     "describe": "show the layers, parameters, multiply-adds and memory of a network",
+    "data": "show what a place of photos holds, and copy it into shards for large-scale work",
     "audit": "find problems in a folder of photos: copies, leaks, wrong labels",
     "train": "train a classifier on a folder of photos",
     "evaluate": "measure the accuracy of a model on labelled photos",
@@ -56,7 +57,8 @@ DATA_HELP = (
     "a folder with train/, validation/ (or val/) and test/, each with a folder of photos for every "
     "class; a folder of class folders; a .zip, .tar, .tar.gz, .tar.xz or .tar.zst of either; a "
     "folder with an archive for each split; a table of photos and labels (.csv, .jsonl, .parquet); "
-    "or 'digits' (built-in data)"
+    "a folder of shards from 'data shard'; an address of shards, an archive or a table (s3://, "
+    "gs://, hf://, https:// ...); or 'digits' (built-in data)"
 )
 MODEL_HELP = (
     "a model folder, such as RUN/best; a name of torchvision, timm or Keras, such as "

@@ -165,6 +165,10 @@ class ZipSource(Source):
         except zipfile.BadZipFile as error:
             raise ImageError(f"{self.place}/{name}: cannot be unpacked ({error})") from None
 
+    def size(self, name: str) -> int:
+        """Return the bytes of a file when it is unpacked."""
+        return self._entries[name].file_size
+
 
 def _zip_names(
     entries: Sequence[zipfile.ZipInfo], encoding: str | None
@@ -271,6 +275,10 @@ class TarSource(Source):
         if len(data) < member.size:
             raise ImageError(f"{self.place}/{name}: cannot be read (the archive is truncated)")
         return data
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
+        return self._members[name].size
 
     def _part(self, offset: int, size: int) -> bytes:
         if self._data is not None:
@@ -408,6 +416,11 @@ class ArchivesSource(Source):
         """Return a file's bytes."""
         source, inner = self._files[name]
         return source.read(inner)
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file."""
+        source, inner = self._files[name]
+        return source.size(inner)
 
 
 def _folders_around(names: list[str]) -> str:

@@ -59,6 +59,10 @@ class ResizedCache:
         self._held: dict[str, NDArray] = {}
         self._lock = threading.Lock()
 
+    def holds(self, photo: Photo) -> bool:
+        """Return whether a photo is not read any more."""
+        return photo.name in self._held
+
     def image(self, photo: Photo) -> Image.Image:
         """Return a photo as an upright RGB image, resized."""
         held = self._held.get(photo.name)
@@ -126,8 +130,10 @@ def cache_images(split: Split, how: Augmentation, record: Preprocessing, size: S
         image = split.image(photo, least_size(record.at(size)))
         held[index] = whole_picture(image, how, record, size, split.full_name(photo))
 
-    for _ in track(in_parallel(load, range(len(split))), "photos", len(split)):
-        pass
+    order = split.source.stored([photo.name for photo in split.photos])
+    with split.source.ahead([split.photos[at].name for at in order]):
+        for _ in track(in_parallel(load, map(int, order)), "photos", len(split)):
+            pass
     return ImageCache(held, size, how)
 
 

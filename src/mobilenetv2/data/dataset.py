@@ -4,6 +4,7 @@ How folders spell splits and classes is in :mod:`mobilenetv2.data.layout`.
 """
 
 import dataclasses
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data.layout import ALL, TEST, TRAIN, VALIDATION, Layout, find_layout, split_of
-from mobilenetv2.data.names import archive_suffix, is_photo, is_table
+from mobilenetv2.data.names import archive_suffix, is_address, is_photo, is_table
 from mobilenetv2.data.opening import open_source
 from mobilenetv2.data.passed_over import AGAIN, BROKEN, IN_ARCHIVE, Ignore, PassedOver
+from mobilenetv2.data.shards.foreign import find_labels
+from mobilenetv2.data.shards.source import ShardSource, open_shards
 from mobilenetv2.data.sources import Source
+from mobilenetv2.data.tables.inside import holds_photos, open_inside, parquet_files
 from mobilenetv2.data.tables.photos import Tables, find_tables, open_table, read_tables
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.images.decode import Least, decode, decode_noted, stored_size
@@ -155,10 +159,11 @@ def same_split(name: str) -> tuple[str, ...]:
 def open_dataset(
     place: str | Path, ignore: str | Iterable[str] = (), zip_encoding: str | None = None
 ) -> Dataset:
-    """Find the splits of a folder, an archive, a table of photos, or the built-in 'digits'.
+    """Find the splits of a folder, an archive, shards, a table of photos, or 'digits'.
 
     Args:
-        place: the folder, archive or table.
+        place: the folder, archive or table, the folder or the index of shards, an address of
+            shards, an archive or a table, or the built-in 'digits'.
         ignore: patterns of names that are passed over.
         zip_encoding: encoding of names in an archive that are not marked as UTF-8.
 
@@ -169,21 +174,48 @@ def open_dataset(
         from mobilenetv2.data.sources import digits
 
         return find_splits(digits())
+    if is_address(place):
+        return _of_address(os.fspath(place), ignore, zip_encoding)
     patterns, path = Ignore(ignore), Path(place)
-    if is_table(path.name) and path.is_file():
+    if (files := parquet_files(path)) and holds_photos(files[0]):
+        source, layout = open_inside(files, escaped(path), patterns)
+        found = _dataset(source, layout, escaped(path), ())
+    elif is_table(path.name) and path.is_file():
         labelled = open_table(path, patterns)
         found = _dataset(labelled.source, labelled.layout, escaped(path), ())
     else:
         found = find_splits(open_source(path, patterns, zip_encoding), patterns)
+    return _with_unused(found, patterns)
+
+
+def _with_unused(found: Dataset, patterns: Ignore) -> Dataset:
+    """Return a dataset with a note on patterns that have matched nothing."""
     if unused := patterns.unused():
         note = f"{argument('ignore')}: nothing has a name such as {quoted(unused)}"
         return dataclasses.replace(found, notes=(*found.notes, note))
     return found
 
 
+def _of_address(address: str, ignore: str | Iterable[str], zip_encoding: str | None) -> Dataset:
+    """Return the splits of shards on a server, or of an archive or a table that is fetched.
+
+    Raises:
+        DataError: as :func:`open_dataset`, or the server does not give what is asked for.
+        MissingExtra: a package for the address is not installed.
+    """
+    from mobilenetv2.data.remote.files import RemoteFiles, fetched
+
+    name = address.partition("?")[0].rstrip("/").rpartition("/")[2]
+    if archive_suffix(name) or is_table(name):
+        found = open_dataset(fetched(address), ignore, zip_encoding)
+        return dataclasses.replace(found, place=address)
+    patterns = Ignore(ignore)
+    return _with_unused(find_splits(open_shards(RemoteFiles(address), patterns)), patterns)
+
+
 def absolute_place(place: str) -> str:
-    """Return an absolute path that :func:`open_dataset` accepts from any current folder."""
-    return place if place == BUILT_IN else str(Path(place).absolute())
+    """Return a path or an address that :func:`open_dataset` accepts from any current folder."""
+    return place if place == BUILT_IN or is_address(place) else str(Path(place).absolute())
 
 
 def find_splits(source: Source, ignore: Ignore | None = None) -> Dataset:
@@ -196,12 +228,16 @@ def find_splits(source: Source, ignore: Ignore | None = None) -> Dataset:
     Raises:
         DataError: there are no photos, or their layout is none of :mod:`mobilenetv2.data.layout`.
     """
+    if isinstance(source, ShardSource):
+        return _dataset(source, source.layout(), source.place, ())
     names = source.names()
     photos = [name for name in names if is_photo(name)]
     folders = [name for name in names if name.endswith("/")]
     ignored = tuple(name for name in names if not name.endswith("/") and not is_photo(name))
     if not photos:
         raise DataError(_no_photos(source, ignored))
+    if layout := find_labels(source):
+        return _dataset(source, layout, source.place, ())
     tables = find_tables(source, ignore)
     if tables.standard:
         return _of_tables(source, tables, ignored)

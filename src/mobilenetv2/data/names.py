@@ -1,4 +1,7 @@
-"""Kinds of files by their names alone: photos, archives, tables, and what systems leave."""
+"""Kinds of places by their names alone: photos, archives, tables, addresses, what systems leave."""
+
+import os
+import re
 
 from mobilenetv2.images.decode import SUFFIXES
 
@@ -42,3 +45,8 @@ def is_table(name: str) -> bool:
     """Return whether a name has the suffix of a table."""
     stem, dot, ending = name.rpartition("/")[2].rpartition(".")  # a path object takes 20 us
     return bool(stem) and f"{dot}{ending}".lower() in TABLES
+
+
+def is_address(place: str | os.PathLike[str]) -> bool:
+    """Return whether a place is an address, such as s3://bucket/shards, and no path."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", os.fspath(place)) is not None

@@ -11,11 +11,13 @@ from mobilenetv2.data.names import (
     ARCHIVES,
     archive_stem,
     archive_suffix,
+    is_address,
     is_junk,
     is_photo,
     is_table,
 )
 from mobilenetv2.data.passed_over import Ignore
+from mobilenetv2.data.shards.source import LocalFiles, open_shards, shards_at
 from mobilenetv2.data.sources import FolderSource, Source, Walk
 from mobilenetv2.errors import DataError, argument
 from mobilenetv2.files import is_folder, open_file
@@ -29,7 +31,7 @@ MODEL, WEIGHTS = "config.json", "model.safetensors"
 def open_source(
     path: Path, ignore: Ignore | None = None, zip_encoding: str | None = None
 ) -> Source:
-    """Open a folder, an archive, or a folder that holds archives only.
+    """Open a folder, an archive, shards, or a folder that holds archives only.
 
     Of the last kind are a folder with an archive for each split (train.zip, test.zip), and one with
     a single archive.
@@ -46,8 +48,11 @@ def open_source(
     """
     from mobilenetv2.data.archives import ArchivesSource, open_archive
     from mobilenetv2.data.layout import split_of
+    from mobilenetv2.data.shards.foreign import is_tars
 
     ignore = ignore or Ignore()
+    if folder := shards_at(path):
+        return open_shards(LocalFiles(folder), ignore)
     if path.is_dir():
         require_no_model(path)
         found = [
@@ -59,7 +64,8 @@ def open_source(
         named = [below for below in archives if split_of(archive_stem(below.name))]
         if any(below.is_dir() or is_photo(below.name) for below in found):
             return FolderSource(path, ignore)
-        if named:
+        together = is_tars(archives)
+        if named and not together:
             stems = Counter(archive_stem(below.name).lower() for below in named)
             stem, count = stems.most_common(1)[0]
             if count > 1:
@@ -68,6 +74,9 @@ def open_source(
                 )
             opened = [open_archive(below, ignore, zip_encoding) for below in named]
             return _beside(found, named, ArchivesSource(path, named, opened))
+        if together:
+            opened = [open_archive(below, ignore, zip_encoding) for below in archives]
+            return _beside(found, archives, ArchivesSource(path, archives, opened))
         if len(archives) == 1:
             return _beside(found, archives, open_archive(archives[0], ignore, zip_encoding))
         return FolderSource(path, ignore)
@@ -129,6 +138,8 @@ def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> N
     empty: list[str] = []
     for name in names:
         path = Path(name)
+        if is_packed(name):
+            continue
         if is_list(name):
             if os.fspath(name) != STDIN:  # raises for a list that is not there or names nothing
                 with closing(listed_photos(name)) as found_there:
@@ -146,6 +157,26 @@ def require_photos(names: Iterable[str | os.PathLike[str]], ignore: Ignore) -> N
     mistakes += [f"{listed(empty, SHOWN)}: no photos in {which}"] if empty else []
     if mistakes:
         raise DataError("; ".join(mistakes))
+
+
+def is_packed(name: str | os.PathLike[str]) -> bool:
+    """Return whether a place is an address, shards, or Parquet files that hold photos themselves.
+
+    Raises:
+        DataError: a Parquet file is damaged.
+        MissingExtra: the package that reads Parquet is not installed.
+    """
+    if is_address(name):
+        return True
+    if is_photo(os.fspath(name)):  # most names, which need no look at the disk
+        return False
+    from mobilenetv2.data.tables.inside import holds_photos, parquet_files
+
+    try:
+        files = parquet_files(Path(name))
+        return bool(files and holds_photos(files[0])) or shards_at(Path(name)) is not None
+    except (OSError, ValueError):  # a name that no file has, which its reader says
+        return False
 
 
 def photos_of(

@@ -1,6 +1,7 @@
 """Photos as a program gives them: one, a folder of them, or any number."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from itertools import islice
 from os import PathLike, fspath
@@ -12,17 +13,20 @@ import numpy as np
 from PIL import Image
 
 from mobilenetv2.data.lists import STDIN, is_list
-from mobilenetv2.data.names import archive_suffix, is_photo
-from mobilenetv2.data.opening import photos_of, require_photos
+from mobilenetv2.data.names import archive_suffix, is_address, is_photo
+from mobilenetv2.data.opening import is_packed, photos_of, require_photos
 from mobilenetv2.data.passed_over import Ignore
+from mobilenetv2.data.shards.index import INDEX
+from mobilenetv2.data.shards.source import LocalFiles, ShardSource, open_shards, shards_at
 from mobilenetv2.data.sources import Source
 from mobilenetv2.errors import DataError
 from mobilenetv2.images.photo import PackedPhoto, Photo
 from mobilenetv2.progress import say
+from mobilenetv2.text import escaped
 
 Photos: TypeAlias = Photo | Iterable[Photo]
-"""One photo, a folder, an archive, a list of photos (``@list.txt``), a table of photos, or several
-of these."""
+"""One photo, a folder, an archive, shards, a list of photos (``@list.txt``), a table of photos, or
+several of these."""
 
 
 def collect(
@@ -57,12 +61,25 @@ def collect(
         )
     named = [photo for photo in given if isinstance(photo, str | PathLike)]
     require_photos(named, patterns)
-    archives = {name: open_archive(Path(name), patterns) for name in named if _is_archive(name)}
-    return CollectedPhotos(given, patterns, ordered, archives)
+    packed = {name: open_packed(name, patterns) for name in named if _is_packed(name)}
+    return CollectedPhotos(given, patterns, ordered, packed)
 
 
-def open_archive(path: Path, ignore: Ignore) -> Source:
-    """Open an archive of photos."""
+def open_packed(name: str | PathLike[str], ignore: Ignore) -> Source:
+    """Open an archive or shards of photos, also those of an address."""
+    path = Path(name)
+    if is_address(name):
+        from mobilenetv2.data.remote.files import RemoteFiles, fetched
+
+        if archive_suffix(fspath(name)) is None:
+            return open_shards(RemoteFiles(fspath(name)), ignore)
+        path = fetched(fspath(name))
+    from mobilenetv2.data.tables import inside
+
+    if files := inside.parquet_files(path):
+        return inside.open_inside(files, escaped(path), ignore, labelled=False)[0]
+    if folder := shards_at(path):
+        return open_shards(LocalFiles(folder), ignore)
     from mobilenetv2.data import archives  # most calls name none
 
     return archives.open_archive(path, ignore)
@@ -75,7 +92,7 @@ class CollectedPhotos:
         given: photos, and names of folders, lists, tables and archives.
         ignore: patterns of names that are passed over.
         ordered: False for the order in which a disk lists a folder.
-        archives: the archives among the names, opened.
+        packed: the archives and shards among the names, opened.
     """
 
     def __init__(
@@ -83,9 +100,9 @@ class CollectedPhotos:
         given: Iterable[Photo],
         ignore: Ignore,
         ordered: bool = True,
-        archives: Mapping[str | PathLike[str], Source] = MappingProxyType({}),
+        packed: Mapping[str | PathLike[str], Source] = MappingProxyType({}),
     ) -> None:
-        self._given, self._ignore, self._ordered, self._archives = given, ignore, ordered, archives
+        self._given, self._ignore, self._ordered, self._packed = given, ignore, ordered, packed
 
     @property
     def slow(self) -> bool:
@@ -133,20 +150,32 @@ class CollectedPhotos:
         for photo in self._given:
             if not isinstance(photo, str | PathLike):
                 yield photo
-            elif photo in self._archives or _is_archive(photo):
-                source = self._archives.get(photo) or open_archive(Path(photo), self._ignore)
-                yield from _packed(Path(photo), source, quiet)
+            elif photo in self._packed or _is_packed(photo):
+                source = self._packed.get(photo) or open_packed(photo, self._ignore)
+                yield from _photos_in(photo, source, quiet)
             else:
                 yield from photos_of(photo, self._ignore, ordered, quiet)
 
 
-def _is_archive(name: str | PathLike[str]) -> bool:
-    return archive_suffix(fspath(name)) is not None and Path(name).is_file()
+def _is_packed(name: str | PathLike[str]) -> bool:
+    is_archive = archive_suffix(fspath(name)) is not None and Path(name).is_file()
+    return is_archive or is_packed(name)
 
 
-def _packed(path: Path, source: Source, quiet: bool) -> Iterator[PackedPhoto]:
-    for name in filter(is_photo, source.names()):
-        yield PackedPhoto(path / name, partial(source.read, name), path)
+def _photos_in(name: str | PathLike[str], source: Source, quiet: bool) -> Iterator[PackedPhoto]:
+    """Yield the photos of an archive, or of shards in the order in which they lie there."""
+    found, path = [*filter(is_photo, source.names())], Path(name)
+    place = path
+    if is_address(name):  # which no path can hold
+        path = place = Path()
+    elif isinstance(source, ShardSource):
+        path = shards_at(path) or path
+        place = path / INDEX  # by its time a photo is known again
+    names = [found[at] for at in source.stored(found)]
+    # Whoever only looks, such as to count, reads few of them.
+    with nullcontext() if quiet else source.ahead(names):
+        for one in names:
+            yield PackedPhoto(path / one, partial(source.read, one), place)
     for note in [] if quiet else (*source.notes, *source.passed.notes()):
         say(note)
 
@@ -155,4 +184,4 @@ def is_several(photo: Photo) -> bool:
     """Return whether a name stands for any number of photos: a folder, a list or a table."""
     if not isinstance(photo, str | PathLike):
         return False
-    return Path(photo).is_dir() or is_list(photo) or _is_archive(photo)
+    return Path(photo).is_dir() or is_list(photo) or _is_packed(photo)

@@ -9,8 +9,11 @@ import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
+
+import numpy as np
 
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Dataset, Photo, Split
@@ -60,8 +63,32 @@ def scan_photos(
         least: size of the pictures that is enough, as for :func:`mobilenetv2.images.decode.decode`.
     """
     jobs = [(split, photo) for split in splits for photo in split.photos]
-    results = in_parallel(lambda job: scan_photo(*job, see, least), jobs)
-    return track(results, "checking photos", len(jobs))
+    return track(_scanned(jobs, see, least), "checking photos", len(jobs))
+
+
+def _scanned(
+    jobs: Sequence[tuple[Split, Photo]], see: See[Seen], least: Least | None
+) -> Iterator[Scanned[Seen]]:
+    """Scan photos in their order, read ahead where that is faster."""
+    with ExitStack() as stack:
+        for split in {id(split.source): split for split, _ in jobs}.values():
+            names = [photo.name for other, photo in jobs if other.source is split.source]
+            stack.enter_context(split.source.ahead(names))
+        yield from in_parallel(lambda job: scan_photo(*job, see, least), jobs)
+
+
+def _scanned_as_stored(
+    splits: Sequence[Split], see: See[Seen], least: Least | None
+) -> list[Scanned[Seen]]:
+    """Return what :func:`scan_photos` yields, scanned in the order in which it is read fastest."""
+    jobs = [(split, photo) for split in splits for photo in split.photos]
+    if not jobs:
+        return []
+    order = splits[0].source.stored([photo.name for _, photo in jobs])
+    found: list[Scanned[Seen]] = []
+    stored = [jobs[at] for at in order]
+    found += track(_scanned(stored, see, least), "checking photos", len(jobs))
+    return [found[at] for at in np.argsort(order)]
 
 
 def scan_photo(
@@ -188,7 +215,7 @@ def _readable(
     splits: Sequence[Split], place: str, most: float, least: Least | None
 ) -> tuple[dict[str, Split], dict[str, str], list[str]]:
     """Return the splits without unreadable photos, the digest of every photo, and notes."""
-    scanned = list(scan_photos(splits, lambda name, decoded: None, least))
+    scanned = _scanned_as_stored(splits, lambda name, decoded: None, least)
     digests = {one.photo.name: one.digest for one in scanned}
     unreadable = {one.photo.name: one.problem for one in scanned if one.problem}
     require_few([*unreadable.values()], len(scanned), place, most)

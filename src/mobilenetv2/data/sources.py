@@ -9,10 +9,12 @@ import os
 import stat
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import groupby
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data import passed_over
@@ -64,6 +66,32 @@ class Source:
             ImageError: the file cannot be read; the message begins with its full name.
         """
         raise NotImplementedError
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file, without reading it; None if they are unknown."""
+        return None
+
+    def ahead(self, names: Sequence[str]) -> AbstractContextManager[None]:
+        """Read files ahead of their turn while the ``with`` block lasts, where that is faster.
+
+        Args:
+            names: files, in about the order in which they will be read.
+        """
+        return nullcontext()
+
+    def stored(self, names: Sequence[str]) -> NDArray:
+        """Return the order in which files are read fastest, as int64 indices (names,)."""
+        return np.arange(len(names))
+
+    def buffered(self, names: Sequence[str], seed: int, epoch: int) -> NDArray | None:
+        """Return an epoch's order in which files are read in large parts; None if there is none.
+
+        Args:
+            names: files, each of which comes once.
+            seed: seed of the run.
+            epoch: the epoch, each of which has an order of its own.
+        """
+        return None
 
 
 class Folder:
@@ -160,6 +188,18 @@ class FolderSource(Source):
                 )  # decoding then reports a file over the limit
         except OSError as error:
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file."""
+        return size_of(self.path(name))
+
+
+def size_of(path: Path) -> int | None:
+    """Return the bytes of a file; None if it is not there."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 class Walk:
@@ -345,6 +385,10 @@ class MemorySource(Source):
     def read(self, name: str) -> bytes:
         """Return a file's bytes."""
         return self._files[name]
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a file."""
+        return len(self._files[name])
 
 
 def digits() -> MemorySource:

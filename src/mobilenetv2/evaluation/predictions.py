@@ -98,14 +98,15 @@ def predict_readable(predictor: Predictor, split: Split, record: Preprocessing) 
             tally.add(photo.name, note)
         return name, picture
 
-    for one in track(compute(predictor, split.photos, load), "evaluating", len(split)):
-        if isinstance(one.outputs, OutputError):
-            raise one.outputs
-        if isinstance(one.outputs, ImageError):
-            problems.append(str(one.outputs))
-        else:
-            kept.append(one.item)
-            outputs.append(one.outputs)
+    with split.source.ahead([photo.name for photo in split.photos]):
+        for one in track(compute(predictor, split.photos, load), "evaluating", len(split)):
+            if isinstance(one.outputs, OutputError):
+                raise one.outputs
+            if isinstance(one.outputs, ImageError):
+                problems.append(str(one.outputs))
+            else:
+                kept.append(one.item)
+                outputs.append(one.outputs)
     require_few(problems, len(split), split.source.place)
     readable = split.with_photos(tuple(kept))
     notes = [f"left out, unreadable: {text}" for text in problems]

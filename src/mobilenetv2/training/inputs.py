@@ -124,12 +124,20 @@ class PhotoViews:
         size, how = self.size(epoch), self.recipe.augmentation
         if not caches.fits_in_memory(len(self), how, self.record, size):
             self._image_cache = None
-            return batches(lambda index: self.view(index, epoch), chunks)
+            return self._read(chunks, epoch)
         if self._image_cache is None or self._image_cache.size != size:
             self._image_cache = None  # free the memory before the next cache is made
             self._image_cache = caches.cache_images(self.split, how, self.record, size)
         held, seed = self._image_cache, self.recipe.seed
         return whole_batches(lambda indices: held.views(indices, seed, epoch), chunks)
+
+    def _read(self, chunks: Sequence[NDArray], epoch: int) -> Batches:
+        """Yield batches of photos that are read in this order, but for those that are held."""
+        photos = (self.split.photos[index] for chunk in chunks for index in chunk)
+        cache = self._resized_cache
+        names = [photo.name for photo in photos if cache is None or not cache.holds(photo)]
+        with self.split.source.ahead(names):
+            yield from batches(lambda index: self.view(index, epoch), chunks)
 
 
 @dataclass(frozen=True, slots=True)

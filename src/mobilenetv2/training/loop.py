@@ -21,6 +21,7 @@ from mobilenetv2.training.checkpoint import Checkpoint, Row, damaged
 from mobilenetv2.training.inputs import PhotoViews
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.schedule import learning_rate
+from mobilenetv2.training.splits import epoch_photos
 from mobilenetv2.training.steps import State, shown_loss
 
 SAVED_EVERY = 300.0
@@ -85,7 +86,7 @@ class Loop:
         recipe, trainer = self.run.recipe, self.trainer
         saved_at, before = time.monotonic(), self.seconds
         started = saved_at - before
-        order = epoch_order(self.targets.labels, recipe.seed, self.epoch, recipe.data.balance)
+        order = epoch_photos(self.run.splits.train, self.targets.labels, recipe, self.epoch)
         chunks = chunked(order, self.batch_size, self.step, drop_last=True)
         todo = self.views.batches(chunks, self.epoch)
         label = f"epoch {self.epoch + 1}/{recipe.epochs}"

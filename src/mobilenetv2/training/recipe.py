@@ -188,9 +188,18 @@ class Data(Table):
     """Size at which JPEG files are decoded, in training and whenever the model is used. 'reduced':
     the smallest of 1, 1/2, 1/4 and 1/8 of their size that is at least as large as what they are
     resized to, which is several times as fast for photos of phones. 'whole': their own size."""
+    shuffle: Literal["whole", "runs"] = "whole"
+    """Order of an epoch's photos. 'whole': any photo may follow any other. 'runs': for shards on a
+    server, which are read in runs of 4 MiB; the runs are shuffled, and then the photos in a buffer
+    of 32 MiB."""
 
     def __post_init__(self) -> None:
         check_bounds(self, RecipeError)
+        if self.shuffle == "runs" and self.balance:
+            raise RecipeError(
+                "data.shuffle = 'runs' takes each photo once an epoch; set data.balance=0, or "
+                "data.shuffle=whole"
+            )
         if len(self.phases) > 20:
             raise RecipeError(f"phases {self.phases!r} must be at most 20 shares")
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
+import numpy as np
+
 from mobilenetv2.data.dataset import Dataset, absolute_place, open_dataset
 from mobilenetv2.data.scan import check_classes, check_dataset
 from mobilenetv2.errors import ImageError, RecipeError, argument
@@ -33,7 +35,7 @@ from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.loop import fit, out_of_memory_guard
 from mobilenetv2.training.recipe import Recipe, check_edition, check_start
 from mobilenetv2.training.recipe_file import Changes
-from mobilenetv2.training.splits import check_same_photos, choose, divide
+from mobilenetv2.training.splits import check_same_photos, choose, divide, epoch_photos
 from mobilenetv2.training.steps import TrainedEdition, TrainerModule, find_steps
 from mobilenetv2.training.threads import check_deterministic, one_thread
 from mobilenetv2.training.trials import describe_time, find_rate, measure_times
@@ -207,6 +209,8 @@ def prepare(
         for reason in reasons:
             say(reason)
         config, arrays = initial_model(_folder_of(job), recipe, dataset.classes)
+    if recipe.data.shuffle != "whole":
+        epoch_photos(splits.train, np.zeros(0), recipe, 0)  # raises where the photos have no runs
     if not saved:
         name = "" if job.private else Path(absolute_place(job.data)).name
         origin = trained_origin(config, _folder_of(job), len(splits.train), name)

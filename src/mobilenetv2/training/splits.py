@@ -9,11 +9,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mobilenetv2.data.batches import epoch_order
 from mobilenetv2.data.dataset import Split, stratified_split
 from mobilenetv2.data.layout import ALL
 from mobilenetv2.data.scan import CheckedDataset
-from mobilenetv2.errors import DataError, RunError, recipe_key
+from mobilenetv2.errors import DataError, RecipeError, RunError, recipe_key
 from mobilenetv2.evaluation.run_record import read_split
 from mobilenetv2.spec.network import Size
 from mobilenetv2.training.folder import RunFolder
@@ -116,6 +118,31 @@ def check_same_photos(folder: RunFolder, parts: tuple[Split, ...], data: str) ->
         )
 
 
+def epoch_photos(train: Split, labels: NDArray, recipe: Recipe, epoch: int) -> NDArray:
+    """Return the indices of an epoch's training photos in order, int64 (photos,).
+
+    The order depends only on the recipe, its seed, the epoch and the photos.
+
+    Args:
+        train: the training split.
+        labels: class of each photo, int (photos,).
+        recipe: the recipe.
+        epoch: the epoch.
+
+    Raises:
+        RecipeError: the recipe asks for the order of shards, and the photos are in none.
+    """
+    if recipe.data.shuffle == "whole":
+        return epoch_order(labels, recipe.seed, epoch, recipe.data.balance)
+    order = train.source.buffered([photo.name for photo in train.photos], recipe.seed, epoch)
+    if order is None:
+        raise RecipeError(
+            f"{train.source.place}: data.shuffle = 'runs' is for shards; make some with "
+            "'mobilenetv2 data shard', or set data.shuffle=whole"
+        )
+    return order
+
+
 def sample(split: Split, count: int, seed: int) -> Split:
     """Return a reproducible random sample of at most ``count`` photos of a split."""
     if len(split) <= count:
@@ -166,7 +193,8 @@ def choose(
             )
         counts = [number for number in train.counts() if number]
         ratio = max(counts) / min(counts)
-        if "data.balance" not in kept and ratio >= IMBALANCE:
+        whole = recipe.data.shuffle == "whole"
+        if "data.balance" not in kept and ratio >= IMBALANCE and whole:
             changes["data.balance"] = 0.5
             reasons.append(
                 f"balance 0.5: the largest class has {ratio:.0f} times the photos of the smallest, "

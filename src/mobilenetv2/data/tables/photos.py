@@ -22,7 +22,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from mobilenetv2.data.layout import ALL, Layout, split_of
 from mobilenetv2.data.names import is_photo, is_table
 from mobilenetv2.data.passed_over import IGNORED, Ignore, PassedOver
-from mobilenetv2.data.sources import Source
+from mobilenetv2.data.sources import Source, size_of
 from mobilenetv2.data.tables.columns import Columns, Row, find_columns, find_paths, read_rows
 from mobilenetv2.data.tables.lookup import Find, beside, common_folder, split_in, within
 from mobilenetv2.data.tables.table import MOST_BYTES, Table, parse
@@ -87,6 +87,13 @@ class ListedSource(Source):
                 )  # decoding reports a file over the limit
         except OSError as error:
             raise ImageError(f"{self.place}/{name}: cannot be opened ({error.strerror})") from None
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file; None if it is not there."""
+        file = self._files[name]
+        if file is None:
+            return None
+        return file[0].size(file[1]) if isinstance(file, tuple) else size_of(file)
 
 
 def open_table(path: Path, ignore: Ignore | None = None) -> Labelled:

@@ -1,0 +1,1 @@
+"""Photos in shards: .tar files in WebDataset's layout with one index."""
