@@ -40,8 +40,9 @@ export const WORDS = {
     "device.loading": "Loading the model to this device…",
     "device.bytes": "{loaded}",
     "device.bytesOf": "{loaded} of {total}",
-    "device.ready": "Ready on this device: {how}.",
-    "device.wasm": "WebAssembly, threads: {threads}",
+    "device.ready": "Ready: this device computes with {how}.",
+    "device.wasm": "WebAssembly in {threads} threads",
+    "device.wasmOne": "WebAssembly in one thread",
     "device.webgpu": "WebGPU",
     "device.missing":
       "This page was built without the files with which a browser computes (make web puts them " +
@@ -75,7 +76,8 @@ export const WORDS = {
     "photos.one": "{name}: {answer}",
 
     "card.remove": "Remove {name}",
-    "card.noPicture": "This browser cannot show this kind of photo.",
+    "photos.doneFailed": "Photos: {n}. Answers that failed: {failed}.",
+    "card.noPicture": "This browser cannot show this file.",
     "card.waiting": "Waiting",
     "card.working": "Computing…",
     "card.own":
@@ -99,10 +101,12 @@ export const WORDS = {
     "heat.alt": "Heat map of {name} for {label}",
     "heat.hint": "Choose a class to see which part of the photo speaks for it.",
 
-    "pixels.unreadable": "{name}: this browser cannot read this kind of photo, or it is damaged.",
+    "pixels.unreadable":
+      "{name}: this browser cannot read this file: it is damaged, no photo, or of a kind that the " +
+      "browser does not know.",
     "pixels.unreadableServer":
-      "{name}: this browser cannot read this kind of photo, or it is damaged. The server may " +
-      "read it.",
+      "{name}: this browser cannot read this file: it is damaged, no photo, or of a kind that the " +
+      "browser does not know. The server may read it.",
     "photo.large": "{name} has {size}, more than the server's limit of {limit}.",
 
     "camera.title": "Camera",
@@ -165,8 +169,9 @@ export const WORDS = {
     "device.loading": "正在把模型加载到本设备…",
     "device.bytes": "{loaded}",
     "device.bytesOf": "{loaded} / {total}",
-    "device.ready": "本设备已就绪：{how}。",
-    "device.wasm": "WebAssembly，{threads} 个线程",
+    "device.ready": "已就绪：本设备用 {how} 计算。",
+    "device.wasm": "WebAssembly（{threads} 个线程）",
+    "device.wasmOne": "WebAssembly（1 个线程）",
     "device.webgpu": "WebGPU",
     "device.missing": "此页面缺少在浏览器中计算所需的文件（由 make web 生成）。服务器仍可回答。",
     "device.missingStatic":
@@ -196,9 +201,10 @@ export const WORDS = {
     "photos.one": "{name}：{answer}",
 
     "card.remove": "移除 {name}",
-    "card.noPicture": "此浏览器无法显示这种照片。",
+    "card.noPicture": "此浏览器无法显示此文件。",
     "card.waiting": "等待中",
     "card.working": "正在计算…",
+    "photos.doneFailed": "共 {n} 张照片，{failed} 个回答失败。",
     "card.own": "这张照片是在本设备上计算时添加的，没有发送到服务器。",
     "card.send": "发送到服务器",
     "card.sendNamed": "发送到服务器：{name}",
@@ -219,8 +225,9 @@ export const WORDS = {
     "heat.alt": "{name} 对应 {label} 的热图",
     "heat.hint": "选择一个类别，查看照片的哪一部分支持它。",
 
-    "pixels.unreadable": "{name}：此浏览器无法读取这种照片，或照片已损坏。",
-    "pixels.unreadableServer": "{name}：此浏览器无法读取这种照片，或照片已损坏。服务器也许可以读取。",
+    "pixels.unreadable": "{name}：此浏览器无法读取此文件：它已损坏、不是照片，或格式未知。",
+    "pixels.unreadableServer":
+      "{name}：此浏览器无法读取此文件：它已损坏、不是照片，或格式未知。服务器也许可以读取。",
     "photo.large": "{name} 有 {size}，超过服务器的上限 {limit}。",
 
     "camera.title": "相机",
