@@ -24,6 +24,8 @@ NOT_PICTURES = (
 """Starts of the media types of bodies that are no photo."""
 MOST_HEADERS = 16 * 1024
 """Most bytes of the headers of a part."""
+MOST_FIELDS = 100
+"""Most parts of a form beyond the photos that a request may have: its fields."""
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC, PPM, TGA, JPEG 2000"
 
 
@@ -128,6 +130,7 @@ class _Form:
 
     def __init__(self, boundary: bytes, most: int) -> None:
         self._most, self._ended = most, False
+        self._parts = self._header_bytes = 0
         self._found: list[Upload] = []
         self._field, self._value = bytearray(), bytearray()
         self._headers: dict[str, str] = {}
@@ -156,19 +159,29 @@ class _Form:
         self._ended = True
 
     def _begin(self) -> None:
+        # Each part costs far more time than its bytes: all are counted, not only the files.
+        self._parts += 1
+        if self._parts > self._most + MOST_FIELDS:
+            raise Problem(
+                413, f"the form has more than {self._most + MOST_FIELDS:,} parts, of which "
+                f"{counted(self._most, 'photo')} are allowed; send fewer at once"
+            )  # fmt: skip
+        self._header_bytes = 0
         self._headers, self._data = {}, bytearray()
         self._field, self._value = bytearray(), bytearray()
 
     def _add_field(self, data: bytes, begin: int, end: int) -> None:
+        self._bound(end - begin)
         self._field += data[begin:end]
-        self._bound()
 
     def _add_value(self, data: bytes, begin: int, end: int) -> None:
+        self._bound(end - begin)
         self._value += data[begin:end]
-        self._bound()
 
-    def _bound(self) -> None:
-        if len(self._field) + len(self._value) > MOST_HEADERS:
+    def _bound(self, size: int) -> None:
+        """Count bytes of the headers of a part, of all of them together."""
+        self._header_bytes += size
+        if self._header_bytes > MOST_HEADERS:
             raise Problem(
                 400, f"a part of the form has headers of more than {MOST_HEADERS:,} bytes"
             )
