@@ -109,7 +109,7 @@ def test_what_is_no_json_is_said(client: httpx.Client) -> None:
     deep = b"[" * 100_000
     for body in (b"", b"{", b"\xff\xfe", deep):
         assert client.post(URL, content=body).status_code == 400
-    for length in ("-1", "9", "x", "99999999999999999999"):
+    for length in ("-1", "9", "x", "99999999999999999999", "0" * 15 + "9" * 5000):
         headers = {"Inference-Header-Content-Length": length}
         assert client.post(URL, content=b"{}", headers=headers).status_code == 400
     assert client.post(URL, content=b" " * (9 * 2**20)).status_code == 413

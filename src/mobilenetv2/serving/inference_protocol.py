@@ -8,6 +8,7 @@ channels], pictures of the network's size; and gives ``probabilities`` FP32 [n, 
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -161,10 +162,10 @@ def parsed(model: Served, body: bytes, length: str | None, most: int) -> _Infere
     """
     size = len(body)
     if length is not None:
-        if not length.isascii() or not length.isdigit() or int(length[:15]) > len(body):
+        size = int(length) if re.fullmatch("[0-9]{1,15}", length) else -1
+        if not 0 <= size <= len(body):
             raise Problem(400, f"Inference-Header-Content-Length {length[:40]!r} is no length of "
                           "the JSON at the body's start")  # fmt: skip
-        size = int(length)
     if size > MOST_JSON:
         raise Problem(413, f"{size:,} bytes of JSON are more than the limit of {MOST_JSON:,}; send "
                       "tensors in binary form, or the files of photos")  # fmt: skip
