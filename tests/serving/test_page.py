@@ -631,7 +631,6 @@ def test_the_buttons_of_a_class_are_in_one_row(chromium: Any, address: str) -> N
             for card in page.locator(".teach-class").all():
                 buttons = card.get_by_role("button").all()
                 assert len({round(one.bounding_box()["y"]) for one in buttons}) == 1
-        page.screenshot(path="/tmp/shot.png")
 
 
 def test_all_can_be_done_with_the_keyboard(chromium: Any, address: str, files: Files) -> None:
