@@ -378,7 +378,7 @@ def test_photos_that_the_server_refuses_as_too_small_are_refused_here(node: Run)
             decode(memory.getvalue(), "a.png")
         assert sentence == str(error.value)
     assert "too few" not in enough
-    assert said[4] == "a.png：3 x 9 像素太少；最短边至少须为 4 像素"
+    assert "3 x 9 像素太少" in said[4] and said[4].endswith("至少须为 4 像素")
 
 
 def test_words_are_in_both_languages_and_used(node: Run) -> None:
