@@ -105,8 +105,7 @@ class InferenceRoutes:
         """Answer with the output tensors for input tensors."""
         model, routes = self._model(request), self.routes
         with routes.pool.admit(1, announced_size(request, routes.settings)) as places:
-            body = await read_body(request, routes.settings)
-            places.more(0, len(body) - places.size)
+            body = await read_body(request, routes.settings, places)
             length = request.headers.get(LENGTH)
             asked = await self._parsed(model, body, length, places)
             places.more(asked.count - 1, 0)
