@@ -1,7 +1,9 @@
 import base64
 import json
 import struct
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -9,6 +11,9 @@ import numpy as np
 import pytest
 
 import mobilenetv2 as mn
+from mobilenetv2.serving import inference_protocol
+from mobilenetv2.serving.inference_protocol import MEMORY, MOST_COST, MOST_JSON, cost_of, parsed
+from mobilenetv2.serving.problem import Problem
 
 URL = "/v2/models/small/infer"
 Jpeg = Callable[..., bytes]
@@ -109,10 +114,56 @@ def test_what_is_no_json_is_said(client: httpx.Client) -> None:
     deep = b"[" * 100_000
     for body in (b"", b"{", b"\xff\xfe", deep):
         assert client.post(URL, content=body).status_code == 400
-    for length in ("-1", "9", "x", "99999999999999999999"):
+    for length in ("-1", "9", "x", "99999999999999999999", "0" * 15 + "9" * 5000):
         headers = {"Inference-Header-Content-Length": length}
         assert client.post(URL, content=b"{}", headers=headers).status_code == 400
     assert client.post(URL, content=b" " * (9 * 2**20)).status_code == 413
+
+
+def test_json_of_many_values_is_refused_before_it_is_read(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    monkeypatch.setattr(json, "loads", lambda data: read.append(len(data)))
+    model = client.app.models[0]  # type: ignore[attr-defined]
+    for one in (b"[[]],", b"{},", b"0,"):
+        body = b'{"inputs":[' + one * (6 * 2**20 // len(one)) + b"0]}"
+        with pytest.raises(Problem) as caught:
+            parsed(model, body, None, 64)
+        assert caught.value.status == 413 and not read
+
+
+def test_json_of_ordinary_size_is_cheap_enough() -> None:
+    pictures = np.full((2, 224, 224, 3), 255, np.uint8)
+    for values in (pictures.ravel().tolist(), pictures.tolist()):
+        body = json.dumps({"inputs": [{"data": values}]}).encode()
+        assert cost_of(body, len(body)) <= MOST_COST and len(body) <= MOST_JSON
+    text = base64.b64encode(bytes(5 * 2**20))
+    assert len(text) <= MOST_JSON and cost_of(text, len(text)) == 0
+
+
+def test_json_is_read_one_at_a_time_and_its_memory_is_counted(
+    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool = client.app.pool  # type: ignore[attr-defined]
+    now, most, counted = 0, 0, []
+
+    def slow(*given: Any) -> Any:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        counted.append(pool._bytes)
+        time.sleep(0.05)
+        now -= 1
+        return parsed(*given)
+
+    monkeypatch.setattr(inference_protocol, "parsed", slow)
+    body = b" " * 1000 + b"{}"
+    with ThreadPoolExecutor(4) as threads:
+        ask = lambda _: client.post(URL, content=body).status_code  # noqa: E731
+        assert list(threads.map(ask, range(4))) == [400] * 4
+    assert most == 1 and min(counted) >= MEMORY * len(body)
+    assert pool._bytes == 0
 
 
 def test_a_client_of_triton_gets_the_same(client: httpx.Client, jpeg: Jpeg) -> None:

@@ -294,6 +294,14 @@ def test_what_cannot_be_read_or_shown_is_said(
         for one in (card, shown):
             one.locator(".answer[data-place=device][data-state=failed]").wait_for()
             assert "this browser cannot read" in one.locator(".bad").inner_text()
+        small = tmp_path / "small.png"
+        Image.new("RGB", (9, 3)).save(small)
+        made.choose(small)
+        card = page.locator(".card", has_text="small.png")
+        card.locator(".answer[data-place=device][data-state=failed]").wait_for()
+        assert card.locator(".bad").inner_text() == (
+            "small.png: 9 x 3 pixels are too few; the smallest side must be 4 or more"
+        )
 
 
 def test_a_dropped_folder_that_cannot_be_read_is_said(chromium: Any, address: str) -> None:
@@ -606,10 +614,23 @@ def test_a_phone_scrolls_in_one_direction_only(
         texts.append(page.inner_text("body"))
         titles = {"zh-CN": "这张照片里有什么", "en": "What is in this photo?"}
         assert titles[tag] in texts[0]
+        assert not any("Drop" in text or "拖" in text for text in texts)  # from where?
         for text in texts:
             assert (max(text) >= "\u4e00") == (tag == "zh-CN")
             for key in ("place.", "drop.", "card.", "heat.", "camera.", "teach.", "device."):
                 assert key not in text
+
+
+def test_the_buttons_of_a_class_are_in_one_row(chromium: Any, address: str) -> None:
+    with opened(chromium, address, viewport={"width": 1280, "height": 800}) as made:
+        page = made.page
+        page.locator("#tab-teaching").click()
+        for count in (1, 2, 3):
+            page.get_by_role("button", name="Add a class").click()
+            page.locator(".teach-class").nth(count - 1).wait_for()
+            for card in page.locator(".teach-class").all():
+                buttons = card.get_by_role("button").all()
+                assert len({round(one.bounding_box()["y"]) for one in buttons}) == 1
 
 
 def test_all_can_be_done_with_the_keyboard(chromium: Any, address: str, files: Files) -> None:

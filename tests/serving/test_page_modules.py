@@ -11,8 +11,9 @@ from page_node import LACKING, PAGE, Run, scripts_in
 from PIL import Image, ImageOps
 
 import mobilenetv2 as mn
+from mobilenetv2.errors import ImageError
 from mobilenetv2.evaluation.gradcam import overlay
-from mobilenetv2.images.decode import ORIENTATION
+from mobilenetv2.images.decode import ORIENTATION, decode
 from mobilenetv2.images.display import enlarge_picture, enlarge_smoothly
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import random_arrays
@@ -351,6 +352,33 @@ def test_webp_files_are_turned_as_by_pillow_where_the_browser_does_not(node: Run
         with Image.open(io.BytesIO(file)) as image:
             tag = 1 if turn == len(files) else image.getexif().get(ORIENTATION)
         assert tag == ([*range(1, 9), 6, 8, 9, 0, 1])[turn - 1]
+
+
+def test_photos_that_the_server_refuses_as_too_small_are_refused_here(node: Run) -> None:
+    script = """
+    import { readPixels } from "./pixels.js";
+    const said = [];
+    for (const languages of [["en"], ["zh"]]) {
+      Object.defineProperty(globalThis, "navigator", { value: { languages }, configurable: true });
+      for (const [width, height] of given) {
+        globalThis.createImageBitmap = async () => ({ width, height, close: () => {} });
+        globalThis.OffscreenCanvas = class { getContext() { return null; } };
+        const file = new File(["x"], "a.png");
+        said.push(await readPixels(file).then(() => "", (error) => error.message));
+      }
+    }
+    console.log(JSON.stringify(said));
+    """
+    sizes = [(3, 9), (9, 3), (1, 1), (4, 4)]
+    *few, enough = (said := node(script, sizes))[:4]
+    for (width, height), sentence in zip(sizes, few, strict=False):
+        memory = io.BytesIO()
+        Image.new("RGB", (width, height)).save(memory, "PNG")
+        with pytest.raises(ImageError) as error:
+            decode(memory.getvalue(), "a.png")
+        assert sentence == str(error.value)
+    assert "too few" not in enough
+    assert "3 x 9 像素太少" in said[4] and said[4].endswith("至少须为 4 像素")
 
 
 def test_words_are_in_both_languages_and_used(node: Run) -> None:

@@ -456,6 +456,30 @@ def test_folders_are_classes(node: Run) -> None:
     }
 
 
+def test_a_dropped_folder_that_cannot_be_read_is_a_sentence(node: Run) -> None:
+    script = """
+    import { receive } from "./dropped.js";
+    const gone = (resolve, reject) => reject(new DOMException("it is gone", "NotFoundError"));
+    const one = { isDirectory: false, name: "1.jpg", file: gone };
+    const folder = (name, readEntries) => {
+      const entry = { isDirectory: true, name, createReader: () => ({ readEntries }) };
+      return { kind: "file", getAsFile: () => null, webkitGetAsEntry: () => entry };
+    };
+    const said = [];
+    let stopped = 0;
+    const drop = (...items) => receive({ dataTransfer: { items }, preventDefault: () => stopped++ },
+      (found) => said.push(found.length), (error) => said.push(error.message));
+    await drop(folder("hat", gone));
+    await drop(folder("hat", (resolve) => resolve([one])));
+    await drop(folder("empty", (resolve) => resolve([])));
+    console.log(JSON.stringify([stopped, said]));
+    """
+    stopped, (folder, file, empty) = node(script)
+    assert (stopped, empty) == (3, 0)
+    assert folder.startswith("hat/ cannot be read (it is gone): check")
+    assert file.startswith("hat/1.jpg cannot be read (it is gone): check")
+
+
 TEACHER = """
 import { Teacher } from "./teach.js";
 const record = { size: [4, 4], resize: [4, 4], fit: "stretch", central_fraction: 1,

@@ -105,7 +105,7 @@ class Device:
 
 
 def answers(device: Device, held: list[Path]) -> Callable[[str, bytes], tuple[str, bytes] | None]:
-    """What the page's server answers: a media type and content for a path."""
+    """Return the page's server: a function from a path to a media type and content."""
     facts = Facts("base", Path("base"), device.config, False)
     models = page_facts([facts, facts], None)
     models["models"][0]["device"] = models["models"][1]["device"] = {
@@ -192,7 +192,7 @@ def until(page: Any, script: str, true: Callable[[], object] = lambda: True) -> 
 
 
 def taught(page: Any, folder: Path) -> str:
-    """What the panel says after it was trained on a folder of class folders."""
+    """Train on a folder of class folders, and return the panel's words on the result."""
     page.locator(".teach-drop input").set_input_files(folder)
     count = sum(path.is_file() for path in folder.rglob("*"))
     page.get_by_text(f"Photos ready: {count}. Classes: 3.").wait_for()

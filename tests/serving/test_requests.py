@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from mobilenetv2.serving.problem import Problem
-from mobilenetv2.serving.requests import Upload, require_photo, uploads
+from mobilenetv2.serving.requests import (
+    MOST_FIELDS,
+    MOST_HEADERS,
+    Upload,
+    _Form,
+    require_photo,
+    uploads,
+)
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(20)
 TYPE = "multipart/form-data; boundary=edge"
@@ -65,6 +72,37 @@ def test_a_wrong_body_has_its_status(kind: str, body: bytes, status: int) -> Non
     with pytest.raises(Problem) as caught:
         uploads(kind, body, 2)
     assert caught.value.status == status
+
+
+def test_a_form_of_many_parts_is_left_at_the_first_too_many() -> None:
+    begun = 0
+
+    class Counting(_Form):
+        def _begin(self) -> None:
+            nonlocal begun
+            begun += 1
+            super()._begin()
+
+    body = b"--edge\r\nA:b\r\n\r\n\r\n" * 20_000 + b"--edge--\r\n"
+    with pytest.raises(Problem) as caught:
+        Counting(b"edge", 2).parsed(body)
+    assert caught.value.status == 413 and begun == 2 + MOST_FIELDS + 1
+    fields = [('Content-Disposition: form-data; name="a"', b"1")] * MOST_FIELDS
+    assert len(uploads(TYPE, form(*fields, (file("a.png"), PNG), (file("b.png"), PNG)), 2)) == 2
+
+
+def test_the_headers_of_a_part_are_bounded_together() -> None:
+    ended = 0
+
+    class Counting(_Form):
+        def _end_header(self) -> None:
+            nonlocal ended
+            ended += 1
+            super()._end_header()
+
+    with pytest.raises(Problem) as caught:
+        Counting(b"edge", 2).parsed(form(("A:b\r\n" * 100_000 + file("a.png"), PNG)))
+    assert caught.value.status == 400 and ended <= MOST_HEADERS
 
 
 @given(some.binary(max_size=200), some.binary(max_size=200))

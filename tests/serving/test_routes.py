@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import mobilenetv2 as mn
 from mobilenetv2.hub.models import embedded_folder
 from mobilenetv2.model import store
+from mobilenetv2.serving import requests
 from mobilenetv2.serving.page_files import all_files, missing_vendor
 from mobilenetv2.spec.records import Labels
 
@@ -156,6 +158,37 @@ def test_a_full_queue_is_said_before_the_body_is_read(start: Start, jpeg: Jpeg) 
         while client.get("/health").json()["admitted_photos"]:  # the slow one has left
             assert time.monotonic() < end
         assert client.post("/predict", content=jpeg(1)).status_code == 200
+
+
+@pytest.mark.parametrize("said", ["Transfer-Encoding: chunked", "Content-Length: 33000000"])
+def test_bodies_that_do_not_come_lock_nobody_out(start: Start, jpeg: Jpeg, said: str) -> None:
+    with start(max_mb=32, queue_mb=256, body_seconds=20) as client:
+        address = ("127.0.0.1", client.base_url.port)
+        head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\n{said}\r\n\r\n".encode()
+        with contextlib.ExitStack() as stack:
+            silent = [stack.enter_context(socket.create_connection(address)) for _ in range(8)]
+            for one in silent:
+                one.sendall(head)
+            end = time.monotonic() + 60
+            while client.get("/health").json()["admitted_photos"] < 8:
+                assert time.monotonic() < end
+            assert client.post("/predict", content=jpeg(1)).status_code == 200
+            assert client.get("/health").json()["admitted_photos"] == 8  # they still wait
+
+
+def test_a_body_that_stops_is_given_up_before_its_time(
+    start: Start, jpeg: Jpeg, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "PAUSE_SECONDS", 0.3)
+    head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\nx"
+    with start(body_seconds=3600) as client:
+        with socket.create_connection(("127.0.0.1", client.base_url.port), timeout=60) as slow:
+            slow.sendall(head)
+            answer = slow.recv(1000)
+            assert answer.startswith(b"HTTP/1.1 408") and b"nothing of the request" in answer
+        end = time.monotonic() + 60
+        while client.app.pool._bytes:  # type: ignore[attr-defined]
+            assert time.monotonic() < end
 
 
 def test_a_slow_body_and_a_late_answer(start: Start, jpeg: Jpeg) -> None:

@@ -5,9 +5,11 @@ channels], pictures of the network's size; and gives ``probabilities`` FP32 [n, 
 ``logits`` FP32 [n, outputs]. Tensors are JSON, or binary behind the JSON (the binary extension).
 """
 
+import asyncio
 import base64
 import binascii
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from starlette.responses import JSONResponse, Response
 from mobilenetv2 import __version__
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.serving.computing.compute import PHOTOS, PICTURES
+from mobilenetv2.serving.computing.pool import Admission
 from mobilenetv2.serving.models import Served, find, known_names
 from mobilenetv2.serving.problem import Problem
 from mobilenetv2.serving.requests import Upload, announced_size, read_body, require_photo
@@ -35,7 +38,11 @@ EXTENSIONS = ("binary_tensor_data", "classification")
 LENGTH = "inference-header-content-length"
 """Header with the length of the JSON before binary tensors."""
 MOST_JSON = 8 * 2**20
-"""Most bytes of JSON: its numbers take several times as much memory."""
+"""Most bytes of JSON: photos as text are a few long strings, which are read fast."""
+MOST_COST = 2**20
+"""Most cost of the values of JSON, see :func:`cost_of`: six pictures of 224 x 224 as numbers."""
+MEMORY = 4
+"""Bytes of memory that a byte of JSON takes while it is read, at most, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class InferenceRoutes:
 
     def __init__(self, routes: Routes) -> None:
         self.routes = routes
+        # Reading JSON stops all threads: one at a time leaves others their turn.
+        self._reading = asyncio.Semaphore(1)
 
     async def server(self, request: Request) -> Response:
         """Answer with the server's metadata."""
@@ -96,10 +105,9 @@ class InferenceRoutes:
         """Answer with the output tensors for input tensors."""
         model, routes = self._model(request), self.routes
         with routes.pool.admit(1, announced_size(request, routes.settings)) as places:
-            body = await read_body(request, routes.settings)
-            places.more(0, len(body) - places.size)
+            body = await read_body(request, routes.settings, places)
             length = request.headers.get(LENGTH)
-            asked = await run_in_threadpool(parsed, model, body, length, routes.settings.photos)
+            asked = await self._parsed(model, body, length, places)
             places.more(asked.count - 1, 0)
             if asked.name == IMAGE:
                 for number, file in enumerate(asked.files):
@@ -117,6 +125,18 @@ class InferenceRoutes:
             assert not isinstance(one, dict)
             rows.append(one)
         return response(model, asked, np.stack(rows))
+
+    async def _parsed(
+        self, model: Served, body: bytes, length: str | None, places: Admission
+    ) -> _Inference:
+        size = min(json_size(body, length), MOST_JSON) * (MEMORY - 1)
+        places.more(0, size)
+        async with self._reading:
+            asked = await run_in_threadpool(
+                parsed, model, body, length, self.routes.settings.photos
+            )
+        places.more(0, -size)
+        return asked
 
     def _model(self, request: Request) -> Served:
         name, version = request.path_params["name"], request.path_params.get("version", VERSION)
@@ -147,6 +167,30 @@ def metadata(model: Served) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def json_size(body: bytes, length: str | None) -> int:
+    """Return the bytes of the JSON at the start of a body.
+
+    Raises:
+        Problem: the header with its length is wrong (400).
+    """
+    if length is None:
+        return len(body)
+    size = int(length) if re.fullmatch("[0-9]{1,15}", length) else -1
+    if not 0 <= size <= len(body):
+        raise Problem(400, f"Inference-Header-Content-Length {length[:40]!r} is no length of "
+                      "the JSON at the body's start")  # fmt: skip
+    return size
+
+
+def cost_of(body: bytes, size: int) -> int:
+    """Return the cost of reading JSON: 1 for a value, 4 more for a list or an object.
+
+    Their commas and brackets are counted, which takes a thousandth of the time of reading them.
+    """
+    lists = body.count(b"[", 0, size) + body.count(b"{", 0, size)
+    return body.count(b",", 0, size) + 4 * lists
+
+
 def parsed(model: Served, body: bytes, length: str | None, most: int) -> _Inference:
     """Return the request in a body.
 
@@ -159,15 +203,13 @@ def parsed(model: Served, body: bytes, length: str | None, most: int) -> _Infere
     Raises:
         Problem: the body is no such request (400), or too large (413).
     """
-    size = len(body)
-    if length is not None:
-        if not length.isascii() or not length.isdigit() or int(length[:15]) > len(body):
-            raise Problem(400, f"Inference-Header-Content-Length {length[:40]!r} is no length of "
-                          "the JSON at the body's start")  # fmt: skip
-        size = int(length)
+    size = json_size(body, length)
     if size > MOST_JSON:
         raise Problem(413, f"{size:,} bytes of JSON are more than the limit of {MOST_JSON:,}; send "
                       "tensors in binary form, or the files of photos")  # fmt: skip
+    if cost_of(body, size) > MOST_COST:
+        raise Problem(413, "the JSON has too many values; send tensors in binary form, or the "
+                      "files of photos")  # fmt: skip
     try:
         said = json.loads(body[:size])
     except (ValueError, RecursionError):

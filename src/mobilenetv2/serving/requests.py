@@ -1,7 +1,6 @@
 """Bodies of requests: read with bounds, and taken apart into photos."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from email.message import Message
 
@@ -10,6 +9,7 @@ from python_multipart.multipart import MultipartParser
 from starlette.requests import ClientDisconnect, Request
 
 from mobilenetv2.images.foreign import may_be_photo, why_unread
+from mobilenetv2.serving.computing.pool import Admission
 from mobilenetv2.serving.problem import Problem
 from mobilenetv2.serving.settings import Settings
 from mobilenetv2.text import counted, encodable
@@ -24,6 +24,10 @@ NOT_PICTURES = (
 """Starts of the media types of bodies that are no photo."""
 MOST_HEADERS = 16 * 1024
 """Most bytes of the headers of a part."""
+MOST_FIELDS = 100
+"""Most parts of a form beyond the photos that a request may have: its fields."""
+PAUSE_SECONDS = 5.0
+"""Longest time without a byte while a request arrives, if ``body_seconds`` is not shorter."""
 READ = "JPEG, PNG, WebP, BMP, GIF, TIFF, AVIF, HEIC, PPM, TGA, JPEG 2000"
 
 
@@ -37,14 +41,14 @@ class Upload:
 
 
 def announced_size(request: Request, settings: Settings) -> int:
-    """Return the bytes that a request may have, before they are read.
+    """Return the bytes that a request says it has, before they are read; 0 if it says none.
 
     Raises:
         Problem: it says that there are more than the limit (413), or no number (400).
     """
     said = request.headers.get("content-length")
     if said is None:
-        return settings.max_bytes
+        return 0
     if not said.isascii() or not said.isdigit():
         raise Problem(400, f"Content-Length {said[:40]!r} is not a number")
     if len(said) > 15 or int(said) > settings.max_bytes:
@@ -52,25 +56,41 @@ def announced_size(request: Request, settings: Settings) -> int:
     return int(said)
 
 
-async def read_body(request: Request, settings: Settings) -> bytes:
-    """Return the body of a request.
+async def read_body(request: Request, settings: Settings, places: Admission) -> bytes:
+    """Return the body of a request; its bytes are counted in the queue as they arrive.
+
+    Args:
+        request: the request.
+        settings: the server's settings.
+        places: what the request was admitted with; the announced bytes in it are given back first,
+            so that a caller that announces much and sends nothing takes no room.
 
     Raises:
-        Problem: it is too large (413), comes too slowly (408), or its caller left (400).
+        Problem: it is too large (413), comes too slowly or stops to come (408), finds the memory
+            full (429), or its caller left (400).
     """
+    places.more(0, -places.size)
     parts: list[bytes] = []
-    size = 0
-    stream: AsyncIterator[bytes] = request.stream()
+    pause = min(settings.body_seconds, PAUSE_SECONDS)
+    stream = request.stream().__aiter__()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + settings.body_seconds
     try:
-        async with asyncio.timeout(settings.body_seconds):
-            async for part in stream:
-                size += len(part)
-                if size > settings.max_bytes:
-                    raise _too_large(settings)
-                parts.append(part)
+        while True:
+            async with asyncio.timeout_at(min(end, loop.time() + pause)):
+                try:
+                    part = await anext(stream)
+                except StopAsyncIteration:
+                    break
+            if places.size + len(part) > settings.max_bytes:
+                raise _too_large(settings)
+            places.more(0, len(part))
+            parts.append(part)
     except TimeoutError:
+        late = loop.time() >= end
         raise Problem(
-            408, f"the request did not arrive within {settings.body_seconds:g} seconds",
+            408, f"the request did not arrive within {settings.body_seconds:g} seconds" if late
+            else f"nothing of the request arrived for {pause:g} seconds; send it again",
             {"Connection": "close"},
         ) from None  # fmt: skip
     except ClientDisconnect:
@@ -128,6 +148,7 @@ class _Form:
 
     def __init__(self, boundary: bytes, most: int) -> None:
         self._most, self._ended = most, False
+        self._parts = self._header_bytes = 0
         self._found: list[Upload] = []
         self._field, self._value = bytearray(), bytearray()
         self._headers: dict[str, str] = {}
@@ -156,19 +177,29 @@ class _Form:
         self._ended = True
 
     def _begin(self) -> None:
+        # Each part costs far more time than its bytes: all are counted, not only the files.
+        self._parts += 1
+        if self._parts > self._most + MOST_FIELDS:
+            raise Problem(
+                413, f"the form has more than {self._most + MOST_FIELDS:,} parts, of which "
+                f"{counted(self._most, 'photo')} are allowed; send fewer at once"
+            )  # fmt: skip
+        self._header_bytes = 0
         self._headers, self._data = {}, bytearray()
         self._field, self._value = bytearray(), bytearray()
 
     def _add_field(self, data: bytes, begin: int, end: int) -> None:
+        self._bound(end - begin)
         self._field += data[begin:end]
-        self._bound()
 
     def _add_value(self, data: bytes, begin: int, end: int) -> None:
+        self._bound(end - begin)
         self._value += data[begin:end]
-        self._bound()
 
-    def _bound(self) -> None:
-        if len(self._field) + len(self._value) > MOST_HEADERS:
+    def _bound(self, size: int) -> None:
+        """Count bytes of the headers of a part, of all of them together."""
+        self._header_bytes += size
+        if self._header_bytes > MOST_HEADERS:
             raise Problem(
                 400, f"a part of the form has headers of more than {MOST_HEADERS:,} bytes"
             )

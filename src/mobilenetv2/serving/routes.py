@@ -106,8 +106,7 @@ class Routes:
 
     async def _photos_of(self, request: Request, places: Admission) -> list[Upload]:
         """Return the photos of a request, and take places for all of them."""
-        body = await read_body(request, self.settings)
-        places.more(0, len(body) - places.size)
+        body = await read_body(request, self.settings, places)
         kind = request.headers.get("content-type", "")
         most = self.settings.photos
         if len(body) > LARGE_BODY and kind.startswith("multipart/"):

@@ -12,7 +12,9 @@ import types
 import uvicorn
 
 from mobilenetv2.errors import MobileNetV2Error, argument, disk_sentence
+from mobilenetv2.machine import workers
 from mobilenetv2.progress import say
+from mobilenetv2.serving import connections
 from mobilenetv2.serving.app import Application
 from mobilenetv2.serving.settings import Settings
 
@@ -85,6 +87,10 @@ class _Server(uvicorn.Server):
                 ws="none",
             )
         )  # fmt: skip
+        self.config.load()
+        most = connections.most_connections(settings.workers or workers())
+        self.config.http_protocol_class = connections.limited(self.config.http_protocol_class, most)
+        self.head_seconds = settings.body_seconds
         self.app, self.address = app, address
         self.broken: MobileNetV2Error | None = None
 
@@ -92,6 +98,7 @@ class _Server(uvicorn.Server):
         """Start to listen, and watch the models."""
         await super().startup(sockets)
         self._watcher = asyncio.create_task(self._watch())
+        self._sweeper = asyncio.create_task(connections.sweep(self.server_state, self.head_seconds))
 
     async def _watch(self) -> None:
         """Say when the models are ready, or end if one cannot be loaded."""
@@ -111,9 +118,10 @@ class _Server(uvicorn.Server):
         """Refuse new photos, answer what was accepted, and end."""
         self.app.drain()
         say("stopping: no new photos; what was accepted is answered")
-        self._watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._watcher
+        for task in (self._watcher, self._sweeper):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: types.FrameType | None) -> None:

@@ -51,16 +51,18 @@ export function board(page) {
       card.close();
       cards.delete(photo);
     }
+    const fresh = [];
     for (const photo of photos.all) {
       let card = cards.get(photo);
       if (!card) {
         card = photoCard(photo, { ...page, remove });
         cards.set(photo, card);
-        grid.prepend(card.root); // the newest first: it is in view
+        fresh.push(card.root);
       } else {
         card.update();
       }
     }
+    grid.prepend(...fresh); // the newest first: they are in view, in the order they were given in
     root.hidden = photos.all.length === 0;
     grid.classList.toggle("two", photos.places.length === 2);
     setText(count, say("photos.count", { n: photos.all.length }));
@@ -79,7 +81,8 @@ export function board(page) {
   /** Return what a screen reader says when all are answered. */
   function summary() {
     const [photo] = photos.all;
-    if (photos.all.length > 1) return say("photos.done", { n: photos.all.length });
+    const [n, { failed }] = [photos.all.length, photos.counts];
+    if (n > 1) return failed ? say("photos.doneFailed", { n, failed }) : say("photos.done", { n });
     const answers = photos.places
       .map((place) => photos.result(photo, place))
       .filter((result) => result !== undefined)

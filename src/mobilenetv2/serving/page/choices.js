@@ -53,15 +53,17 @@ export function choices(facts, devices, changed) {
     return element("label", { htmlFor: input.id }, input, element("span", {}, text));
   });
   const segments = element("div", { className: "segments" }, ...options);
+  const legend = element("legend", { className: "legend" }, say("place.legend"));
   const place = element(
     "fieldset",
     { className: "choice" },
-    element("legend", { className: "legend" }, say("place.legend")),
+    legend,
     segments,
     hint,
   );
   place.setAttribute("aria-describedby", hint.id);
-  if (!facts.server) segments.hidden = true;
+  // Without a server there is nothing to choose: the hint says where it is computed.
+  if (!facts.server) segments.hidden = legend.hidden = true;
 
   const state = deviceState(devices);
 

@@ -73,7 +73,9 @@ export class Devices extends EventTarget {
       };
       const { server } = this;
       const device = await loadDevice(model, { fetchBytes: server.fetchBytes, onProgress });
-      const how = say(`device.${device.backend}`, { threads: device.threads });
+      const { backend, threads } = device;
+      const one = backend === "wasm" && threads === 1;
+      const how = one ? say("device.wasmOne") : say(`device.${backend}`, { threads });
       show({ kind: "ready", text: say("device.ready", { how }) });
       return device;
     } catch (error) {

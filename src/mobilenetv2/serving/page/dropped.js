@@ -1,5 +1,7 @@
 // Files and folders that a user drops or chooses, as photos of classes.
 
+import { say } from "./words.js";
+
 /**
  * @typedef {{path: string, file: File}} Found a file, with the folders above it: "clothes/hat/1.jpg"
  */
@@ -41,6 +43,21 @@ export function chosen(files) {
 }
 
 /**
+ * Take the files of a drop; a folder that cannot be read becomes a sentence.
+ * @param {DragEvent & {dataTransfer: DataTransfer}} event
+ * @param {(found: Found[]) => unknown} take
+ * @param {(error: unknown) => unknown} report
+ */
+export async function receive(event, take, report) {
+  event.preventDefault();
+  try {
+    await take(await dropped(event.dataTransfer));
+  } catch (error) {
+    report(error);
+  }
+}
+
+/**
  * Return the files of a drop, those in folders as well.
  * @param {DataTransfer} transfer
  * @returns {Promise<Found[]>}
@@ -72,15 +89,31 @@ async function within(folder, above) {
   const found = [];
   for (;;) {
     // A browser gives at most a hundred entries at a time, and none when there are no more.
-    const entries = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    const entries = await readable(path, (resolve, reject) => reader.readEntries(resolve, reject));
     if (!entries.length) return found;
     for (const entry of entries) {
       if (entry.isDirectory) {
         found.push(...(await within(entry, path)));
       } else {
-        const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+        const place = path + entry.name;
+        const file = await readable(place, (resolve, reject) => entry.file(resolve, reject));
         found.push({ path: path + file.name, file });
       }
     }
+  }
+}
+
+/**
+ * Return what a browser reads of a folder or file.
+ * @param {string} path
+ * @param {(resolve: (value: any) => void, reject: (error: any) => void) => void} read
+ */
+async function readable(path, read) {
+  try {
+    return await new Promise(read);
+  } catch (error) {
+    // The browser's own words do not name it.
+    const why = error instanceof Error ? error.message : String(error);
+    throw new Error(say("drop.unreadable", { path, why }));
   }
 }

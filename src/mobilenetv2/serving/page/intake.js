@@ -1,10 +1,10 @@
 // Where photos come in: dropped, pasted, chosen.
 
-import { byFolder, chosen, dropped } from "./dropped.js";
-import { button, element } from "./teach_elements.js";
+import { byFolder, chosen, receive } from "./dropped.js";
+import { button, canDrop, element } from "./teach_elements.js";
 import { say } from "./words.js";
 
-/** What a browser offers when photos are chosen: also kinds that only the server reads. */
+/** Kinds of files that a browser offers when photos are chosen. */
 const ACCEPT = "image/*,.heic,.heif,.tif,.tiff,.jp2,.ppm,.tga,.avif";
 
 /**
@@ -35,7 +35,7 @@ export function intake({ add, tell, isOpen, camera, live }) {
   const root = element(
     "div",
     { className: "drop" },
-    element("p", { className: "drop-title" }, say("drop.title")),
+    element("p", { className: "drop-title" }, say(canDrop() ? "drop.title" : "drop.touch")),
     element("p", { className: "hint" }, say("drop.hint")),
     element("div", { className: "row" }, choose, button(say("drop.camera"), camera), liveButton),
     input,
@@ -65,16 +65,13 @@ export function intake({ add, tell, isOpen, camera, live }) {
     // Without this a photo that misses the area would replace the page.
     if (event.dataTransfer?.types.includes("Files")) event.preventDefault();
   });
-  addEventListener("drop", async (event) => {
+  const report = (/** @type {unknown} */ error) =>
+    tell(error instanceof Error ? error.message : String(error));
+  addEventListener("drop", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
     mark(0);
-    if (!isOpen()) return;
-    try {
-      take(await dropped(event.dataTransfer));
-    } catch (error) {
-      tell(error instanceof Error ? error.message : String(error));
-    }
+    if (isOpen()) receive(/** @type {any} */ (event), take, report);
   });
   let pasted = 0;
   addEventListener("paste", (event) => {

@@ -143,12 +143,7 @@ function build(facts) {
   }
 
   /** @param {File} file */
-  async function read(file) {
-    try {
-      return await readPixels(file);
-    } catch (error) {
-      if (!facts.server) throw error;
-      throw new Error(say("pixels.unreadableServer", { name: file.name }));
-    }
+  function read(file) {
+    return readPixels(file, facts.server ? "pixels.unreadableServer" : "pixels.unreadable");
   }
 }

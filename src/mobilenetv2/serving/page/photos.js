@@ -121,18 +121,19 @@ export class Photos extends EventTarget {
     return this.model ? photo.results.get(keyOf(place, this.model)) : undefined;
   }
 
-  /** Number of wanted answers that there are, or that have failed, and of all that are wanted. */
+  /** Number of wanted answers that there are or that failed, of failed and of all wanted ones. */
   get counts() {
-    let [done, all] = [0, 0];
+    let [done, failed, all] = [0, 0, 0];
     for (const photo of this.all) {
       for (const place of this.places) {
         if (place === "server" && photo.own) continue;
         const result = this.result(photo, place);
         all++;
         if (result && result.state !== "working") done++;
+        if (result?.state === "failed") failed++;
       }
     }
-    return { done, all };
+    return { done, failed, all };
   }
 
   /**

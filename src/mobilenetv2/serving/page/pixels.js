@@ -3,12 +3,17 @@
 import { remainingOrientation, upright } from "./orientation.js";
 import { say } from "./words.js";
 
+/** Least width and height of a photo in pixels, as images/decode.py has it. */
+const LEAST = 4;
+
 /**
  * Return the pixels of a photo, upright and on white where it is transparent.
  * @param {Blob & {name?: string}} blob
+ * @param {string} [unreadable] key of the sentence for a photo that this browser cannot read
  * @returns {Promise<import("./resize.js").Pixels>}
  */
-export async function readPixels(blob) {
+export async function readPixels(blob, unreadable = "pixels.unreadable") {
+  const name = blob.name ?? "";
   let picture, orientation;
   try {
     orientation = await remainingOrientation(blob);
@@ -17,10 +22,14 @@ export async function readPixels(blob) {
     picture = await createImageBitmap(blob, /** @type {ImageBitmapOptions} */ (options));
   } catch {
     // The browser's own words say no more than that it failed.
-    throw new Error(say("pixels.unreadable", { name: blob.name ?? "" }));
+    throw new Error(say(unreadable, { name }));
   }
   try {
-    const pixels = pixelsOf(picture, picture.width, picture.height);
+    const { width, height } = picture;
+    if (Math.min(width, height) < LEAST) {
+      throw new Error(say("pixels.few", { name, width, height, side: LEAST }));
+    }
+    const pixels = pixelsOf(picture, width, height);
     return orientation === 1 ? pixels : upright(pixels, orientation);
   } finally {
     picture.close();

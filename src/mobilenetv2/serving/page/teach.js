@@ -302,7 +302,10 @@ export class Teacher extends EventTarget {
 
   /** @param {Photo} photo @param {unknown} error */
   #takeOut(photo, error) {
-    const why = this.page.say("teach.broken", { name: photo.name, why: sentence(error) });
+    const said = sentence(error);
+    // Of a file that cannot be read, the sentence names it already.
+    const isNamed = said.startsWith(photo.name);
+    const why = isNamed ? said : this.page.say("teach.broken", { name: photo.name, why: said });
     this.problems = [...this.problems, why];
     for (const one of this.classes) one.photos = one.photos.filter((other) => other !== photo);
   }

@@ -25,6 +25,11 @@ export function button(label, does) {
   return made;
 }
 
+/** Return true if files can be dropped here: a phone has no other window to drag them from. */
+export function canDrop() {
+  return !matchMedia("(hover: none) and (pointer: coarse)").matches;
+}
+
 /**
  * Change a text only if it is another one: a screen reader says every change.
  * @param {HTMLElement} target

@@ -2,8 +2,8 @@
 
 import { taughtDoubt } from "./bars.js";
 import { THUMBNAIL, Teacher, sentence } from "./teach.js";
-import { byFolder, chosen, dropped } from "./dropped.js";
-import { button, element, setText, showAnswer } from "./teach_elements.js";
+import { byFolder, chosen, receive } from "./dropped.js";
+import { button, canDrop, element, setText, showAnswer } from "./teach_elements.js";
 import { collect, tryLive } from "./teach_camera.js";
 import { folderName, modelFolder } from "./taught_model.js";
 import { WORDS } from "./words_teach.js";
@@ -68,7 +68,7 @@ export function mountTeach(section, page) {
   const drop = element(
     "div",
     { className: "teach-drop" },
-    element("p", {}, say("teach.drop")),
+    element("p", {}, say(canDrop() ? "teach.drop" : "teach.touch")),
     element(
       "div",
       { className: "teach-row" },
@@ -116,7 +116,7 @@ export function mountTeach(section, page) {
   section.replaceChildren(title, element("p", {}, say("teach.intro")), why, work, alert);
   const cameras = cameraDialogs(section, { ...page, teacher, report });
 
-  acceptDrops(drop, (found) => attempt(() => addAll(found)));
+  acceptDrops(drop, (found) => attempt(() => addAll(found)), report);
   teacher.addEventListener("change", soon(update));
   addEventListener("beforeunload", (event) => {
     if (teacher.photos.length) event.preventDefault();
@@ -181,6 +181,7 @@ export function mountTeach(section, page) {
       if (!card) {
         card = classCard(one, teacher, say, {
           add: (found) => addTo(one, found),
+          report,
           camera: () => attempt(() => cameras.open(collect, one)),
         });
         cards.set(one, card);
@@ -324,7 +325,8 @@ function resultWords(teacher, size, say) {
  * @param {Class} one
  * @param {Teacher} teacher
  * @param {Page["say"]} say
- * @param {{add: (found: import("./dropped.js").Found[]) => void, camera: () => void}} does
+ * @param {{add: (found: import("./dropped.js").Found[]) => void, camera: () => void,
+ *   report: (error: unknown) => unknown}} does
  */
 function classCard(one, teacher, say, does) {
   /** @type {Map<Photo, HTMLElement>} */
@@ -347,7 +349,7 @@ function classCard(one, teacher, say, does) {
     element("div", { className: "teach-row" }, files.button, files.input, camera, remove),
     thumbs,
   );
-  acceptDrops(root, does.add);
+  acceptDrops(root, does.add, does.report);
 
   /** @param {Map<Photo, string>} wrong answers of photos that were answered wrongly */
   function update(wrong) {
@@ -442,9 +444,10 @@ function cameraDialogs(section, page) {
 /**
  * Let files and folders be dropped on an element.
  * @param {HTMLElement} target
- * @param {(found: import("./dropped.js").Found[]) => void} take
+ * @param {(found: import("./dropped.js").Found[]) => unknown} take
+ * @param {(error: unknown) => unknown} report says what went wrong
  */
-function acceptDrops(target, take) {
+function acceptDrops(target, take, report) {
   target.addEventListener("dragover", (event) => {
     if (!event.dataTransfer?.types.includes("Files")) return;
     event.preventDefault();
@@ -452,12 +455,11 @@ function acceptDrops(target, take) {
     target.classList.add("over");
   });
   target.addEventListener("dragleave", () => target.classList.remove("over"));
-  target.addEventListener("drop", async (event) => {
+  target.addEventListener("drop", (event) => {
     target.classList.remove("over");
     if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
     event.stopPropagation();
-    take(await dropped(event.dataTransfer));
+    receive(/** @type {any} */ (event), take, report);
   });
 }
 

@@ -40,8 +40,9 @@ export const WORDS = {
     "device.loading": "Loading the model to this device…",
     "device.bytes": "{loaded}",
     "device.bytesOf": "{loaded} of {total}",
-    "device.ready": "Ready on this device: {how}.",
-    "device.wasm": "WebAssembly, threads: {threads}",
+    "device.ready": "Ready: this device computes with {how}.",
+    "device.wasm": "WebAssembly in {threads} threads",
+    "device.wasmOne": "WebAssembly in one thread",
     "device.webgpu": "WebGPU",
     "device.missing":
       "This page was built without the files with which a browser computes (make web puts them " +
@@ -57,12 +58,16 @@ export const WORDS = {
     "device.input": "The photo was prepared for another model.",
 
     "drop.title": "Drop photos here",
+    "drop.touch": "Choose photos, or take one",
     "drop.hint": "or paste them with Ctrl+V",
     "drop.choose": "Choose photos",
     "drop.camera": "Take a photo",
     "drop.live": "Live camera",
     "drop.passed": "Passed over, since they are no photos: {n}.",
     "drop.empty": "There was no photo in it.",
+    "drop.unreadable":
+      "{path} cannot be read ({why}): check that it is still there and may be read, then drop it " +
+      "again.",
     "paste.name": "Pasted photo {n}",
     "camera.name": "Photo of the camera {n}",
 
@@ -72,10 +77,11 @@ export const WORDS = {
     "photos.removed": "Removed: {name}",
     "photos.working": "Answered: {done} of {all}",
     "photos.done": "All photos are answered: {n}.",
+    "photos.doneFailed": "Photos: {n}. Answers that failed: {failed}.",
     "photos.one": "{name}: {answer}",
 
     "card.remove": "Remove {name}",
-    "card.noPicture": "This browser cannot show this kind of photo.",
+    "card.noPicture": "This browser cannot show this file.",
     "card.waiting": "Waiting",
     "card.working": "Computing…",
     "card.own":
@@ -99,10 +105,14 @@ export const WORDS = {
     "heat.alt": "Heat map of {name} for {label}",
     "heat.hint": "Choose a class to see which part of the photo speaks for it.",
 
-    "pixels.unreadable": "{name}: this browser cannot read this kind of photo, or it is damaged.",
+    "pixels.unreadable":
+      "{name}: this browser cannot read this file: it is damaged, no photo, or of a kind that the " +
+      "browser does not know.",
+    "pixels.few":
+      "{name}: {width} x {height} pixels are too few; the smallest side must be {side} or more",
     "pixels.unreadableServer":
-      "{name}: this browser cannot read this kind of photo, or it is damaged. The server may " +
-      "read it.",
+      "{name}: this browser cannot read this file: it is damaged, no photo, or of a kind that the " +
+      "browser does not know. The server may read it.",
     "photo.large": "{name} has {size}, more than the server's limit of {limit}.",
 
     "camera.title": "Camera",
@@ -165,8 +175,9 @@ export const WORDS = {
     "device.loading": "正在把模型加载到本设备…",
     "device.bytes": "{loaded}",
     "device.bytesOf": "{loaded} / {total}",
-    "device.ready": "本设备已就绪：{how}。",
-    "device.wasm": "WebAssembly，{threads} 个线程",
+    "device.ready": "已就绪：本设备用 {how} 计算。",
+    "device.wasm": "WebAssembly（{threads} 个线程）",
+    "device.wasmOne": "WebAssembly（1 个线程）",
     "device.webgpu": "WebGPU",
     "device.missing": "此页面缺少在浏览器中计算所需的文件（由 make web 生成）。服务器仍可回答。",
     "device.missingStatic":
@@ -178,12 +189,14 @@ export const WORDS = {
     "device.input": "这张照片是为另一个模型准备的。",
 
     "drop.title": "把照片拖到这里",
+    "drop.touch": "选择照片，或拍一张",
     "drop.hint": "或按 Ctrl+V 粘贴",
     "drop.choose": "选择照片",
     "drop.camera": "拍照",
     "drop.live": "实时相机",
     "drop.passed": "{n} 个文件不是照片，已跳过。",
     "drop.empty": "其中没有照片。",
+    "drop.unreadable": "无法读取 {path}（{why}）：请检查它是否仍在并允许读取，然后重新拖入。",
     "paste.name": "粘贴的照片 {n}",
     "camera.name": "相机照片 {n}",
 
@@ -193,10 +206,11 @@ export const WORDS = {
     "photos.removed": "已移除：{name}",
     "photos.working": "已回答 {done} / {all}",
     "photos.done": "全部 {n} 张照片已回答。",
+    "photos.doneFailed": "共 {n} 张照片，{failed} 个回答失败。",
     "photos.one": "{name}：{answer}",
 
     "card.remove": "移除 {name}",
-    "card.noPicture": "此浏览器无法显示这种照片。",
+    "card.noPicture": "此浏览器无法显示此文件。",
     "card.waiting": "等待中",
     "card.working": "正在计算…",
     "card.own": "这张照片是在本设备上计算时添加的，没有发送到服务器。",
@@ -219,8 +233,10 @@ export const WORDS = {
     "heat.alt": "{name} 对应 {label} 的热图",
     "heat.hint": "选择一个类别，查看照片的哪一部分支持它。",
 
-    "pixels.unreadable": "{name}：此浏览器无法读取这种照片，或照片已损坏。",
-    "pixels.unreadableServer": "{name}：此浏览器无法读取这种照片，或照片已损坏。服务器也许可以读取。",
+    "pixels.unreadable": "{name}：此浏览器无法读取此文件：它已损坏、不是照片，或格式未知。",
+    "pixels.few": "{name}：{width} x {height} 像素太少；最短边至少须为 {side} 像素",
+    "pixels.unreadableServer":
+      "{name}：此浏览器无法读取此文件：它已损坏、不是照片，或格式未知。服务器也许可以读取。",
     "photo.large": "{name} 有 {size}，超过服务器的上限 {limit}。",
 
     "camera.title": "相机",
