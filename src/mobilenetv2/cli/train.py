@@ -96,10 +96,14 @@ def run(arguments: argparse.Namespace) -> int:
             zip_encoding=arguments.zip_encoding, deterministic=arguments.deterministic,
         )  # fmt: skip
     except Stopped as stopped:
+        if getattr(stopped, "told", False):
+            return INTERRUPTED
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]
         again = ["train", arguments.data, "--output", stopped.folder, *device, "--resume"]
         say(f"stopped; continue with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
+    if not run.group.writes:
+        return 0
     if arguments.json:
         print(json_line(run.to_dict()))
     else:
