@@ -24,7 +24,13 @@ from torch.nn import functional
 
 from mobilenetv2.data.batches import Batches, batches, chunked
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
+from mobilenetv2.editions.torch.network import (
+    HiddenLayer,
+    MobileNetV2,
+    check_device,
+    normalise,
+    on_device,
+)
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, naming, take_place
@@ -119,7 +125,7 @@ class TorchTrainer(Trainer):
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
-        wanted = torch.from_numpy(targets).to(self.device, self.network.classifier.weight.dtype)
+        wanted = on_device(targets, self.device).to(self.network.classifier.weight.dtype)
         count = whole or len(pictures)
         masks = self._masks(count)  # of the whole batch, so that all processes draw the same
         parts = divided(count, self.recipe, self.group)
@@ -365,7 +371,7 @@ class CachedFeaturesTrainer(TorchTrainer):
         return np.asarray(x.permute(0, 2, 3, 1).half().cpu().numpy())
 
     def _inputs(self, pictures: NDArray) -> Tensor:
-        maps = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
+        maps = on_device(pictures, self.device)
         return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
 
 
