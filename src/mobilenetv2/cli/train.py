@@ -18,6 +18,7 @@ EXAMPLES = """\
   mobilenetv2 train photos/ --set classifier.outputs=sigmoid --output runs/sigmoid
   mobilenetv2 train photos/ --set 'classifier.hidden=[100]' --output runs/hidden
   mobilenetv2 train photos/ --output runs/photos --resume
+  torchrun --nproc-per-node 2 -m mobilenetv2 train photos/ --output runs/photos
 """
 
 
