@@ -76,7 +76,7 @@ def steps(output: str, dtype: str, layout: str, count: int) -> None:
         if layout == "contiguous":
             trainer.network.to(memory_format=torch.contiguous_format)
             inputs = trainer._inputs
-            trainer._inputs = lambda pictures: inputs(pictures).contiguous()
+            trainer._inputs = lambda pictures: inputs(pictures).contiguous()  # type: ignore[method-assign]
         trainer.join(group)
         chunks = chunked(epoch_order(targets.labels, 0, 0), BATCH, drop_last=True)[:count]
         views = PhotoViews(split, config.preprocessing, recipe)
