@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from mobilenetv2 import machine
 
@@ -79,3 +80,11 @@ def test_a_runtime_that_has_a_process_of_its_own_is_counted() -> None:
 def test_the_machine_has_more_than_is_free() -> None:
     total, available = machine.total_memory(), machine.available_memory()
     assert total is not None and available is not None and total > available > 0
+
+
+def test_processes_of_torchrun_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    cores = machine.workers()
+    for processes, share in ((1, cores), (2, max(1, cores // 2)), (10_000, 1), ("x", cores)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert machine.workers() == share

@@ -230,3 +230,21 @@ def test_slow_work_is_told_in_seconds_for_each_part(
     done: int, total: int, seconds: float, said: str
 ) -> None:
     assert progress.describe("cases", done, total, seconds) == f"cases: {said}"
+
+
+def test_muted_it_does_the_work_and_tells_nothing(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def slow() -> Iterator[int]:
+        for item in range(3):
+            clock.now += 60
+            yield item
+
+    with progress.muted():
+        say("a sentence")
+        assert list(track(slow(), "work", 3)) == [0, 1, 2]
+        with progress.muted(False):  # one that would tell, within one that does not
+            say("another")
+    assert capsys.readouterr().err == ""
+    say("again")
+    assert capsys.readouterr().err == "again\n"

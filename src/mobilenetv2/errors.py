@@ -24,6 +24,9 @@ class MobileNetV2Error(Exception):
             is replaced, and its length is bounded.
     """
 
+    told: bool = False
+    """True if another process prints the message, of those that train together."""
+
     def __init__(self, message: str = "") -> None:
         super().__init__(text.message(str(message)))
 

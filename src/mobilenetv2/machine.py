@@ -25,10 +25,14 @@ IDLE = 0.25
 
 
 def workers() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of cores that this process may use.
+
+    The processes that ``torchrun`` started on this machine share its cores evenly.
+    """
+    affine = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if affine else os.cpu_count() or 1
+    sharing = os.environ.get("LOCAL_WORLD_SIZE", "")
+    return max(1, cores // max(1, int(sharing))) if sharing.isdecimal() else cores
 
 
 def describe() -> dict[str, Any]:

@@ -17,6 +17,24 @@ SECONDS_BETWEEN_LINES = 15.0
 SECONDS_BETWEEN_UPDATES = 0.5
 """Seconds between two states of a bar in a notebook: each is a message to the browser."""
 
+_muted = False
+"""True in a process whose work another one tells of."""
+
+
+@contextlib.contextmanager
+def muted(silent: bool = True) -> Iterator[None]:
+    """Print nothing, in any thread of this process, in the block of a ``with`` statement.
+
+    Args:
+        silent: False to print as always. Default: True.
+    """
+    global _muted
+    before, _muted = _muted, _muted or silent
+    try:
+        yield
+    finally:
+        _muted = before
+
 
 def say(sentence: str) -> None:
     """Print one line for the person watching, on stderr: stdout is for results.
@@ -26,7 +44,7 @@ def say(sentence: str) -> None:
     In a notebook it goes to stdout, for there lines on stderr look like errors.
     """
     stream = sys.stdout if notebook() else sys.stderr
-    if stream is None:  # a program without a console; print would take stdout instead
+    if _muted or stream is None:  # without a console, print would take stdout instead
         return
     said = line(sentence)
     # The work goes on where nobody listens any more: a closed stream, a pipe without a reader.
@@ -51,7 +69,9 @@ def track(items: Iterable[Item], label: str, total: Total, weight: int = 1) -> I
     """
     label = line(label)
     known = total if callable(total) else lambda: total
-    if shell := notebook():
+    if _muted:
+        yield from items
+    elif shell := notebook():
         yield from _status(items, label, known, weight, shell)
     elif terminal(sys.stderr):
         yield from _bar(items, label, known, weight)

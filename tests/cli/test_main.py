@@ -239,3 +239,30 @@ def test_ctrl_c_that_a_native_module_turned_into_an_error_is_still_ctrl_c(
         monkeypatch.setattr(describe, "run", run)
         assert main(["describe"]) == 130
         assert capsys.readouterr().err == "mobilenetv2: stopped\n"
+
+
+def test_an_error_that_another_process_tells_is_a_status_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    error = OSError(errno.ENOSPC, "No space left on device", "run")
+    error.told = True  # type: ignore[attr-defined]
+
+    def failing(*_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("mobilenetv2.cli.main._run", failing)
+    assert main(["train", "photos"]) == 2
+    assert capsys.readouterr().err == ""
+
+
+def test_of_processes_that_train_together_the_first_tells_of_wrong_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rank, told in (("0", True), ("1", False)):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit):
+            main(["train", "photos", "--epochs", "many"])
+        assert ("invalid int value" in capsys.readouterr().err) is told
+    with pytest.raises(SystemExit):
+        main(["predict", "photos", "--top", "many"])  # other verbs are not divided
+    assert "invalid int value" in capsys.readouterr().err

@@ -1,8 +1,10 @@
 """What several of this room's tests share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import identity_batch_norm
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig, Origin
+from mobilenetv2.training.distributed import Group
 from mobilenetv2.training.folder import RunFolder
 from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.recipe import Recipe
@@ -49,3 +52,51 @@ def begun() -> Callable[..., Run]:
         return Run(job, RunFolder(folder), recipe, config, splits, trainer, **known)
 
     return make
+
+
+class Threads(Group):
+    """A process of a group, as a thread: the processes' messages without processes."""
+
+    def __init__(self, rank: int, size: int, meet: Callable[[int, Any], list[Any]]) -> None:
+        self.rank, self.size, self._meet = rank, size, meet
+
+    def first(self, function: Callable[[], Any]) -> Any:
+        return self.gather(function() if self.writes else None)[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        return self._meet(self.rank, value)
+
+    def total(self, *values: float) -> list[float]:
+        return [sum(column) for column in zip(*self.gather(values), strict=True)]
+
+    def add(self, tensors: Sequence[Any]) -> None:
+        found = self.gather([tensor.detach().clone() for tensor in tensors])
+        for place, tensor in enumerate(tensors):
+            tensor.data.copy_(sum(one[place] for one in found))
+
+
+@pytest.fixture(scope="session")
+def together() -> Callable[[int, Callable[[Group], Any]], list[Any]]:
+    """Call a function as several processes of a group, in threads; return their results."""
+
+    def run(size: int, function: Callable[[Group], Any]) -> list[Any]:
+        barrier, table = Barrier(size, timeout=60), [None] * size
+
+        def meet(rank: int, value: Any) -> list[Any]:
+            table[rank] = value
+            barrier.wait()
+            found = list(table)
+            barrier.wait()
+            return found
+
+        def called(rank: int) -> Any:
+            try:
+                return function(Threads(rank, size, meet))
+            except BaseException:
+                barrier.abort()
+                raise
+
+        with ThreadPoolExecutor(size) as pool:
+            return list(pool.map(called, range(size)))
+
+    return run

@@ -76,7 +76,7 @@ def test_the_start_says_which_weights_wherever_one_stands(
 def test_the_start_says_how_the_data_was_read(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.begin(Recipe(), PARTS, "photos", None, "torch", None, False, ["raw*", "x"], "gbk")
-    assert run.read_start()[3:] == (("raw*", "x"), "gbk", False)
+    assert run.read_start()[3:] == (("raw*", "x"), "gbk", False, "")
 
 
 def test_the_start_says_that_one_thread_computes(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Views are a function of (seed, epoch, index); targets of labels, mixing and a teacher."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from mobilenetv2.cli.main import main
 from mobilenetv2.data.augment import Augmentation, Mixing, augment, generator
-from mobilenetv2.data.batches import chunked
+from mobilenetv2.data.batches import Batches, chunked
 from mobilenetv2.data.caches import shrink
 from mobilenetv2.data.dataset import open_dataset
 from mobilenetv2.data.sources import Source
@@ -19,7 +20,13 @@ from mobilenetv2.model.outputs import sigmoid, softmax
 from mobilenetv2.spec.network import NetworkSpec, Outputs
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import Labels, ModelConfig, Preprocessing
-from mobilenetv2.training.inputs import PhotoViews, Targets, Teacher, open_teacher
+from mobilenetv2.training.inputs import (
+    PhotoViews,
+    Targets,
+    Teacher,
+    open_teacher,
+    step_inputs,
+)
 from mobilenetv2.training.recipe import Distillation, Recipe
 
 
@@ -186,3 +193,47 @@ def test_a_model_folder_teaches(tmp_path: Path) -> None:
     assert teacher.probabilities(PICTURES, 1.0).sum(1) == pytest.approx(1)
     with pytest.raises(RecipeError, match=r"takes images of 3 channels, .* takes 1"):
         open_teacher(path, ("a", "b"), 1)
+
+
+class Kept:
+    """Inputs that are there already, and the photos that were asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[int] = []
+
+    def batches(self, chunks: Sequence[np.ndarray], epoch: int) -> Batches:
+        for chunk in chunks:
+            self.asked += chunk.tolist()
+            yield PICTURES[chunk], chunk
+
+
+@pytest.mark.parametrize("mixing", [Mixing(), Mixing(mixup=0.4, cutmix=1.0, share=0.7)])
+def test_parts_of_a_batch_are_those_of_the_whole_and_only_partners_are_read_besides(
+    mixing: Mixing,
+) -> None:
+    recipe = Recipe().changed(mixing=mixing, batch_size=6)
+    made = Targets(LABELS, 3, recipe)
+    chunks = [np.random.default_rng(i).permutation(6) for i in range(8)]
+    whole = list(step_inputs(Kept(), made, chunks, 1, np.arange))
+    parts = [np.array([0, 4]), np.array([5, 1, 2]), np.array([3])]
+    kept = [Kept() for _ in parts]
+    found = [
+        list(step_inputs(views, made, chunks, 1, lambda _, rows=rows: rows))  # type: ignore[misc]
+        for views, rows in zip(kept, parts, strict=True)
+    ]
+    for step, (pictures, wanted) in enumerate(whole):
+        for rows, steps in zip(parts, found, strict=True):
+            assert np.array_equal(steps[step][0], pictures[rows])
+            assert np.array_equal(steps[step][1], wanted[rows])
+    count = [len(views.asked) for views in kept]
+    least = [8 * len(rows) for rows in parts]
+    assert count == least if not mixing.mixup else sum(least) < sum(count) < 2 * sum(least)
+
+
+def test_steps_go_on_in_the_middle_of_an_epoch_as_they_were() -> None:
+    recipe = Recipe().changed(mixing=Mixing(mixup=0.4), batch_size=2)
+    made, chunks = Targets(LABELS, 3, recipe), list(np.arange(6).reshape(3, 2))
+    whole = list(step_inputs(Kept(), made, chunks, 0, np.arange))
+    rest = list(step_inputs(Kept(), made, chunks[1:], 0, np.arange, 1))
+    for (pictures, wanted), (expected, targets) in zip(rest, whole[1:], strict=True):
+        assert np.array_equal(pictures, expected) and np.array_equal(wanted, targets)

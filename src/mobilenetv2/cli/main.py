@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -28,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run(words)
         except Exception as error:
+            if getattr(error, "told", False):  # by another process of the same training
+                return MISTAKE
             if interrupted(error):
                 raise KeyboardInterrupt from error
             raise
@@ -77,7 +80,10 @@ def _run(words: Sequence[str]) -> int:
     if not words:
         parser.print_help()
         return 0
-    parsed = parser.parse_args(words)
+    # Of the processes that torchrun started, the first one says what is wrong with the options.
+    follows = words[0] == "train" and os.environ.get("RANK", "0") != "0"
+    with contextlib.redirect_stderr(io.StringIO()) if follows else contextlib.nullcontext():
+        parsed = parser.parse_args(words)
     parsed.command = shlex.join(["mobilenetv2", *words])  # for records of the run
     _settle()
     verb = importlib.import_module(f"mobilenetv2.cli.{parsed.verb}")

@@ -18,6 +18,7 @@ EXAMPLES = """\
   mobilenetv2 train photos/ --set classifier.outputs=sigmoid --output runs/sigmoid
   mobilenetv2 train photos/ --set 'classifier.hidden=[100]' --output runs/hidden
   mobilenetv2 train photos/ --output runs/photos --resume
+  torchrun --nproc-per-node 2 -m mobilenetv2 train photos/ --output runs/photos
 """
 
 
@@ -96,10 +97,14 @@ def run(arguments: argparse.Namespace) -> int:
             zip_encoding=arguments.zip_encoding, deterministic=arguments.deterministic,
         )  # fmt: skip
     except Stopped as stopped:
+        if getattr(stopped, "told", False):
+            return INTERRUPTED
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]
         again = ["train", arguments.data, "--output", stopped.folder, *device, "--resume"]
         say(f"stopped; continue with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
+    if not run.group.writes:
+        return 0
     if arguments.json:
         print(json_line(run.to_dict()))
     else:

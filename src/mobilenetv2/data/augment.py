@@ -11,7 +11,7 @@ al., arXiv 1710.09412) and CutMix (Yun et al., arXiv 1905.04899).
 """
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -320,6 +320,51 @@ def targets(labels: NDArray, classes: int, smoothing: float = 0.0) -> NDArray:
     return found
 
 
+class Mixture(NamedTuple):
+    """Mixing of the images of a batch by mixup or CutMix, each with a partner."""
+
+    kind: str
+    """Kind of mixing: 'mixup' or 'cutmix'."""
+    kept: float
+    """Share of an image that is kept."""
+    partner: NDArray
+    """Row of each image's partner, int (batch,)."""
+    random: np.random.Generator
+    """Generator for CutMix's box, which is the same for the whole batch."""
+
+    def apply(
+        self, pictures: NDArray, others: NDArray, target: NDArray, of_others: NDArray
+    ) -> tuple[NDArray, NDArray]:
+        """Return images mixed with their partners, and their targets.
+
+        Args:
+            pictures: images or maps as for :func:`mix`, of all rows of the batch or of some.
+            others: their partners.
+            target: targets of the images, float32 (batch, classes).
+            of_others: targets of the partners.
+        """
+        kept = self.kept
+        if self.kind == "mixup":
+            mixed = pictures * np.float32(kept) + others * np.float32(1 - kept)
+            whole = np.issubdtype(pictures.dtype, np.integer)
+            pictures = (np.rint(mixed) if whole else mixed).astype(pictures.dtype)
+        else:
+            pictures, kept = _pasted(pictures, others, kept, self.random)
+        share = np.float32(kept)
+        return pictures, share * target + (1 - share) * of_others
+
+
+def draw_mixture(count: int, how: Mixing, random: np.random.Generator) -> Mixture | None:
+    """Draw how a batch of ``count`` images is mixed; None if it stays as it is."""
+    kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
+    if not kinds or random.random() >= how.share:
+        return None
+    kind = kinds[int(random.integers(len(kinds)))]
+    alpha = getattr(how, kind)
+    kept = float(random.beta(alpha, alpha))
+    return Mixture(kind, kept, random.permutation(count), random)
+
+
 def mix(
     pictures: NDArray, target: NDArray, how: Mixing, random: np.random.Generator
 ) -> tuple[NDArray, NDArray]:
@@ -330,27 +375,17 @@ def mix(
             blocks are mixed in the same way (Verma et al., arXiv 1806.05236).
         target: float32 (batch, classes).
     """
-    kinds = [name for name in ("mixup", "cutmix") if getattr(how, name)]
-    if not kinds or random.random() >= how.share:
+    drawn = draw_mixture(len(pictures), how, random)
+    if drawn is None:
         return pictures, target
-    kind = kinds[int(random.integers(len(kinds)))]
-    alpha = getattr(how, kind)
-    kept = float(random.beta(alpha, alpha))
-    partner = random.permutation(len(pictures))
-    if kind == "mixup":
-        mixed = pictures * np.float32(kept) + pictures[partner] * np.float32(1 - kept)
-        whole = np.issubdtype(pictures.dtype, np.integer)
-        pictures = (np.rint(mixed) if whole else mixed).astype(pictures.dtype)
-    else:
-        pictures, kept = _pasted(pictures, partner, kept, random)
-    share = np.float32(kept)
-    return pictures, share * target + (1 - share) * target[partner]
+    partner = drawn.partner
+    return drawn.apply(pictures, pictures[partner], target, target[partner])
 
 
 def _pasted(
-    pictures: NDArray, partner: NDArray, kept: float, random: np.random.Generator
+    pictures: NDArray, others: NDArray, kept: float, random: np.random.Generator
 ) -> tuple[NDArray, float]:
-    """Paste one box into the whole batch; return the batch and the fraction of each image kept."""
+    """Paste one box of the others into images; return them and the fraction of each kept."""
     height, width = pictures.shape[1:3]
     half = [side * (1 - kept) ** 0.5 / 2 for side in (height, width)]
     centre = [float(random.uniform(0, side)) for side in (height, width)]
@@ -359,5 +394,5 @@ def _pasted(
         for c, h, side in zip(centre, half, (height, width), strict=True)
     )
     pictures = pictures.copy()
-    pictures[:, top:bottom, left:right] = pictures[partner, top:bottom, left:right]
+    pictures[:, top:bottom, left:right] = others[:, top:bottom, left:right]
     return pictures, 1 - (bottom - top) * (right - left) / (height * width)

@@ -48,15 +48,25 @@ KEPT_PRIVATE = ("split.csv", "start.json", "recipe.toml", "checkpoint.safetensor
 
 def finalise(run: Run) -> None:
     """Fit the best model's temperature, measure it once, and write report and summary."""
+    run.group.first(lambda: _write_models(run))
+    result = take_figures(run)
+    seconds = time.monotonic() - run.started
+    # For a resumed run, the clock does not cover the earlier epochs.
+    run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
+    run.group.first(lambda: _write_results(run, result, seconds))
+
+
+def _write_models(run: Run) -> None:
+    """Write the models of a run without epochs, and remove the cached maps of any other."""
     run.files.maps.unlink(missing_ok=True)
     if not run.rows:
         for model in (run.best, run.files.last):
             store.save(model, run.config, run.trainer.dump())
-    result = take_figures(run)
-    seconds, explainer = time.monotonic() - run.started, _explainer(run)
-    # For a resumed run, the clock does not cover the earlier epochs.
-    run.seconds = max(seconds, sum(row["seconds"] for row in run.rows))
-    steps = next_steps(run)
+
+
+def _write_results(run: Run, result: Result, seconds: float) -> None:
+    """Write the report, the figures and, last of all, the summary."""
+    explainer, steps = _explainer(run), next_steps(run)
     write_page(
         run.report, result, run.best, explainer, seconds=seconds, private=run.job.private,
         steps=steps,
@@ -68,7 +78,7 @@ def finalise(run: Run) -> None:
 def take_figures(run: Run) -> Result:
     """Fit the temperature of ``run.best``, measure and save it; return its test result."""
     trainer, splits = run.trainer, run.splits
-    config, arrays = store.load(run.best)
+    config, arrays = run.group.first(lambda: store.load(run.best))
     trainer.load(arrays)
     measured: dict[str, float] = {}
     if TEMPERATURE in config.metrics:  # a resumed run that was killed after this step
@@ -79,7 +89,8 @@ def take_figures(run: Run) -> Result:
             f"{len(splits.selection)}"
         )
     elif run.recipe.calibrate:
-        measured[TEMPERATURE] = fit_temperature(run.predict(splits.selection, "validation"))
+        found = run.predict(splits.selection, "validation")
+        measured[TEMPERATURE] = run.group.first(lambda: fit_temperature(found))
         arrays = temper(arrays, measured[TEMPERATURE])
         trainer.load(arrays)
     name = splits.held_out.name
@@ -105,7 +116,7 @@ def take_figures(run: Run) -> Result:
     }
     known = {name: value for name, value in measured.items() if math.isfinite(value)}
     run.config = dataclasses.replace(config, metrics=known)
-    store.save(run.best, run.config, arrays)
+    run.group.first(lambda: store.save(run.best, run.config, arrays))
     return Result.of(str(run.best), run.job.data, splits.held_out, run.config, predictions)
 
 

@@ -47,6 +47,8 @@ class Start(NamedTuple):
     """Encoding of names in an archive that are not marked as UTF-8."""
     deterministic: bool = False
     """True if the run computes in one thread."""
+    launch: str = ""
+    """Name of the job of ``torchrun`` that began the run; '' without one."""
 
 
 class RunFolder:
@@ -100,7 +102,7 @@ class RunFolder:
     def begin(
         self, recipe: Recipe, splits: Sequence[Split], data: str, weights: Path | None,
         edition: str, computes: str | None, private: bool = False, ignore: Sequence[str] = (),
-        zip_encoding: str | None = None, deterministic: bool = False,
+        zip_encoding: str | None = None, deterministic: bool = False, launch: str = "",
     ) -> None:  # fmt: skip
         """Empty the folder and write the records of the start, after all input has been checked.
 
@@ -118,6 +120,7 @@ class RunFolder:
             ignore: patterns of names that were passed over; recorded for a resumed run.
             zip_encoding: encoding of names in an archive; recorded for a resumed run.
             deterministic: recorded, so that a resumed run also computes in one thread.
+            launch: name of the job of ``torchrun``; recorded, so that its restarts go on.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self.clear()  # open_run allowed it
@@ -130,6 +133,7 @@ class RunFolder:
             **({"ignore": list(ignore)} if ignore else {}),
             **({"zip_encoding": zip_encoding} if zip_encoding else {}),
             **({"deterministic": True} if deterministic else {}),
+            **({"launch": launch} if launch else {}),
         }
         rows = [(s.name, s.classes[photo.label], photo.name) for s in splits for photo in s.photos]
         try:
@@ -166,9 +170,11 @@ class RunFolder:
             weights, edition = started["weights"], started.get("edition", "torch")
             private, ignore = started.get("private", False), started.get("ignore", [])
             encoding, same = started.get("zip_encoding"), started.get("deterministic", False)
+            launch = started.get("launch", "")
             if edition not in get_args(TrainedEdition):
                 raise ValueError(f"edition {shown(edition)} is unknown")
-            texts = [*(text for text in (weights, encoding) if text is not None), *ignore]
+            given = (text for text in (weights, encoding) if text is not None)
+            texts = [*given, *ignore, launch]
             kinds = [*((text, str) for text in texts), (private, bool), (same, bool)]
             if not all(isinstance(value, kind) for value, kind in kinds):
                 raise ValueError("a value is of another kind")
@@ -179,7 +185,8 @@ class RunFolder:
                 f"start the run again with {argument('overwrite', True)}"
             ) from None
         return Start(
-            Path(weights) if weights else None, edition, private, tuple(ignore), encoding, same
+            Path(weights) if weights else None, edition, private, tuple(ignore), encoding, same,
+            launch,
         )  # fmt: skip
 
     def read_checkpoint(self, recipe: Recipe, classes: tuple[str, ...]) -> "Checkpoint | None":

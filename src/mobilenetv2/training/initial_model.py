@@ -19,7 +19,7 @@ from mobilenetv2.data.dataset import Split
 from mobilenetv2.errors import RecipeError, recipe_key, require
 from mobilenetv2.evaluation.calibration import measure_tempered
 from mobilenetv2.evaluation.metrics import Metrics, measure
-from mobilenetv2.evaluation.predictions import Predictions, predict_split
+from mobilenetv2.evaluation.predictions import Predictions
 from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.model.card import title
@@ -144,16 +144,16 @@ def fit_head(run: Run) -> None:
     Hidden layers are not changed: with them the problem would not be convex.
     """
     answer, arrays = run.trainer.predictor("features"), run.trainer.dump()
-    seen, spec, names = run.config.preprocessing, run.config.spec, run.splits.train.classes
+    spec, names = run.config.spec, run.splits.train.classes
     train, selection = (
         _through_hidden_layers(
-            *predict_split(answer, split, seen, f"features of {split.name}"), spec, arrays
+            *run.answers(answer, split, f"features of {split.name}"), spec, arrays
         )
         for split in (run.splits.train, run.splits.selection)
     )
     if spec.classifier.hidden:
         say("only the last layer is fitted now; the hidden layers are not changed")
-    head = fit_logistic(train, selection, names, spec.classifier)
+    head = run.group.first(lambda: fit_logistic(train, selection, names, spec.classifier))
     run.trainer.load(arrays | head.arrays)
     tempered = measure_tempered(
         predict_linear(head.arrays, selection, names, spec.classifier.outputs)

@@ -3,7 +3,7 @@
 A view depends only on (seed, epoch, index), so that any batch can be made again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mobilenetv2.data import caches
-from mobilenetv2.data.augment import augment, generator, least_view, mix, targets
+from mobilenetv2.data.augment import (
+    Mixture,
+    augment,
+    draw_mixture,
+    generator,
+    least_view,
+    targets,
+)
 from mobilenetv2.data.batches import Batches, batches, whole_batches
 from mobilenetv2.data.caches import ResizedCache, shrunk
 from mobilenetv2.data.dataset import Split
@@ -207,19 +214,41 @@ class Targets:
     outputs: Outputs = "softmax"
     """Meaning of the logits of the network in training."""
 
-    def make(
-        self, pictures: NDArray, indices: NDArray, epoch: int, step: int
-    ) -> tuple[NDArray, NDArray]:
-        """Return a batch and its targets, mixed by mixup or CutMix if the recipe has them.
+    def loaded(self, count: int, epoch: int, step: int, rows: NDArray) -> NDArray:
+        """Return the rows of a batch whose images :meth:`make` takes: ``rows``, then their
+        partners that are not among them.
 
         Args:
-            pictures: images, uint8 (batch, height, width, channels), or cached feature maps.
-            indices: indices of their photos, int64 (batch,).
+            count: number of photos in the batch.
+            epoch: epoch of the step.
+            step: step in the epoch.
+            rows: rows of the batch to make, int (rows,).
+        """
+        mixture = self._mixture(count, epoch, step)
+        if mixture is None:
+            return rows
+        partners = mixture.partner[rows]
+        return np.concatenate([rows, np.setdiff1d(partners, rows)])
+
+    def make(
+        self, pictures: NDArray, indices: NDArray, epoch: int, step: int,
+        rows: NDArray | None = None,
+    ) -> tuple[NDArray, NDArray]:  # fmt: skip
+        """Return a batch and its targets, mixed by mixup or CutMix if the recipe has them.
+
+        Mixing is drawn for the whole batch, so that the rows are the same in whatever parts a batch
+        is made.
+
+        Args:
+            pictures: images, uint8 (batch, height, width, channels), or cached feature maps; of the
+                rows that :meth:`loaded` returns.
+            indices: indices of the photos of the whole batch, int64 (batch,).
             epoch: epoch of the step; with ``step`` it determines the mixing.
             step: step in the epoch.
+            rows: rows of the batch to make, int (rows,). Default: all.
 
         Returns:
-            (images or maps as given, targets from 0 to 1 as float32 (batch, logits)).
+            (images or maps as given, targets from 0 to 1 as float32 (rows, logits)).
         """
         recipe, smoothing = self.recipe, self.recipe.label_smoothing
         if self.outputs == "sigmoid":
@@ -227,9 +256,18 @@ class Targets:
             target = target * np.float32(1 - smoothing) + np.float32(smoothing / 2)
         else:
             target = targets(self.labels[indices], self.classes, smoothing)
-        if recipe.mixing.mixup or recipe.mixing.cutmix:
-            random = np.random.default_rng([recipe.seed, epoch, step, 3])
-            pictures, target = mix(pictures, target, recipe.mixing, random)
+        count = len(indices)
+        rows = np.arange(count) if rows is None else rows
+        if mixture := self._mixture(count, epoch, step):
+            place = np.empty(count, np.int64)
+            have = self.loaded(count, epoch, step, rows)
+            place[have] = np.arange(len(have))
+            partner = mixture.partner[rows]
+            pictures, target = mixture.apply(
+                pictures[: len(rows)], pictures[place[partner]], target[rows], target[partner]
+            )
+        else:
+            target = target[rows]
         if self.teacher:
             share = np.float32(recipe.distillation.share)
             answers = self.teacher.probabilities(pictures, recipe.distillation.temperature)
@@ -239,6 +277,40 @@ class Targets:
                 answers = answers / answers.sum(1, keepdims=True)
             target = (1 - share) * target + share * answers.astype(np.float32)
         return pictures, target[:, 1:] if self.outputs == "logit" else target
+
+    def _mixture(self, count: int, epoch: int, step: int) -> Mixture | None:
+        """Return how the batch of a step is mixed; None if it is not."""
+        recipe = self.recipe
+        if not (recipe.mixing.mixup or recipe.mixing.cutmix):
+            return None
+        random = np.random.default_rng([recipe.seed, epoch, step, 3])
+        return draw_mixture(count, recipe.mixing, random)
+
+
+def step_inputs(
+    views: Views, targets: Targets, chunks: Sequence[NDArray], epoch: int,
+    rows: Callable[[int], NDArray], first: int = 0, mixing: int | None = None,
+) -> Iterator[tuple[NDArray, NDArray]]:  # fmt: skip
+    """Yield (inputs, targets) of the rows of each batch that this process computes.
+
+    Args:
+        views: inputs by photo.
+        targets: their targets.
+        chunks: indices of the photos of each whole batch.
+        epoch: epoch of the views.
+        rows: function from the number of photos of a batch to the rows to make.
+        first: step in the epoch of the first batch. Default: 0.
+        mixing: epoch that the mixing is drawn for. Default: that of the views.
+    """
+    drawn = epoch if mixing is None else mixing
+    mine = [rows(len(chunk)) for chunk in chunks]
+    todo = [
+        chunk[targets.loaded(len(chunk), drawn, first + at, own)]
+        for at, (chunk, own) in enumerate(zip(chunks, mine, strict=True))
+    ]
+    loaded = views.batches(todo, epoch)
+    for at, (chunk, own, (pictures, _)) in enumerate(zip(chunks, mine, loaded, strict=True)):
+        yield targets.make(pictures, chunk, drawn, first + at, own)
 
 
 def _resized(picture: NDArray, size: Size) -> NDArray:

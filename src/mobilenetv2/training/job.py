@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobilenetv2.data.dataset import Split
 from mobilenetv2.evaluation import plots
 from mobilenetv2.evaluation.metrics import Metrics
-from mobilenetv2.evaluation.predictions import Predictions, predict_split
+from mobilenetv2.evaluation.predictions import Predictions, Predictor, predict_split
 from mobilenetv2.evaluation.report.html import element
 from mobilenetv2.evaluation.report.page import CONFUSION
 from mobilenetv2.evaluation.report.words import first_sentence, right_of, split_words
 from mobilenetv2.evaluation.run_record import best_epoch, epochs_of
+from mobilenetv2.runtime.bulk import BATCH
 from mobilenetv2.runtime.classifier import Classifier
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import counted, interval, percent
 from mobilenetv2.training.checkpoint import Checkpoint, Row
+from mobilenetv2.training.distributed import ALONE, Group
 from mobilenetv2.training.folder import RunFolder
 from mobilenetv2.training.inputs import Targets, Teacher
 from mobilenetv2.training.recipe import Recipe
@@ -61,6 +64,8 @@ class Job:
     """Encoding of names in an archive that are not marked as UTF-8."""
     deterministic: bool = False
     """True to compute in one thread, so that the number of cores does not change the result."""
+    launch: str = ""
+    """Name of the job of ``torchrun`` that this process belongs to; '' without one."""
 
 
 class Trial(NamedTuple):
@@ -109,6 +114,8 @@ class Run:
     """Time of the start, in seconds of a monotonic clock."""
     seconds: float = 0.0
     """Duration of the finished run in seconds; for a resumed run, at least that of its epochs."""
+    group: Group = ALONE
+    """Processes that train this run; its first one writes the run folder."""
 
     @property
     def folder(self) -> Path:
@@ -214,12 +221,36 @@ class Run:
             split: the photos.
             label: name of the progress bar.
         """
-        answer, seen = self.trainer.predictor(), self.config.preprocessing
-        logits, truth = predict_split(answer, split, seen, label)
+        logits, truth = self.answers(self.trainer.predictor(), split, label)
         return Predictions(logits, truth, split.classes, self.config.spec.classifier.outputs)
 
+    def answers(self, predictor: Predictor, split: Split, label: str) -> tuple[NDArray, NDArray]:
+        """Return what a predictor says of all photos of a split, of which each process reads a
+        part.
+
+        Parts are whole batches, so that each photo is computed with the same others as in one
+        process.
+
+        Args:
+            predictor: the same network in every process.
+            split: the photos.
+            label: name of the progress bar.
+
+        Returns:
+            (outputs, float32 (photos, outputs); labels of the split, int64 (photos,)).
+        """
+        seen, part = self.config.preprocessing, self.group.part(len(split), BATCH)
+        mine = split if self.group.size == 1 else split.with_photos(split.photos[part])
+        outputs = predict_split(predictor, mine, seen, label)[0] if len(mine) else None
+        found = [some for some in self.group.gather(outputs) if some is not None]
+        labels = np.array([photo.label for photo in split.photos], np.int64)
+        return np.concatenate(found), labels
+
     def begin(self) -> None:
-        """Make the run folder and write its first files."""
+        """Make the run folder and write its first files, in the first process."""
+        self.group.first(self._begin)
+
+    def _begin(self) -> None:
         job, computes = self.job, None if self.recipe.trained == "head" else self.trainer.computes
         weights = None if job.weights is None else Path(job.weights)
         self.files.begin(
@@ -233,6 +264,7 @@ class Run:
             job.ignore,
             job.zip_encoding,
             job.deterministic,
+            job.launch,
         )
         if self.trial:
             plots.rates(*self.trial, self.folder / "learning-rate.png")

@@ -18,7 +18,7 @@ from mobilenetv2.model import store
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
 from mobilenetv2.training.checkpoint import Checkpoint, Row, damaged
-from mobilenetv2.training.inputs import PhotoViews
+from mobilenetv2.training.inputs import PhotoViews, step_inputs
 from mobilenetv2.training.job import Run
 from mobilenetv2.training.schedule import learning_rate
 from mobilenetv2.training.splits import epoch_photos
@@ -42,14 +42,14 @@ def fit(run: Run) -> None:
     loop = Loop(run)
     if run.fitted and run.recipe.epochs and not run.saved:
         run.rows = [run.fitted]
-        store.save(run.best, run.config, run.trainer.dump())
+        run.group.first(lambda: store.save(run.best, run.config, run.trainer.dump()))
     with stop_on_interrupt() as stop:
         while loop.epoch < run.recipe.epochs and not run.out_of_patience:
             loop.train_epoch(stop)
             loop.finish_epoch()
-            if stop():
+            if any(run.group.any(stop())):
                 raise Stopped(run.folder)
-    run.files.maps.unlink(missing_ok=True)
+    run.group.first(lambda: run.files.maps.unlink(missing_ok=True))
     if loop.epoch < run.recipe.epochs:
         say(f"stopped early: no lower validation loss for {run.recipe.patience} epochs")
 
@@ -88,28 +88,31 @@ class Loop:
         started = saved_at - before
         order = epoch_photos(self.run.splits.train, self.targets.labels, recipe, self.epoch)
         chunks = chunked(order, self.batch_size, self.step, drop_last=True)
-        todo = self.views.batches(chunks, self.epoch)
+        todo = step_inputs(
+            self.views, self.targets, chunks, self.epoch, trainer.rows, self.step
+        )  # fmt: skip
         label = f"epoch {self.epoch + 1}/{recipe.epochs}"
         left = (self.steps - self.step) * self.batch_size
-        for pictures, indices in track(todo, label, left, self.batch_size):
-            pictures, wanted = self.targets.make(pictures, indices, self.epoch, self.step)
+        for pictures, wanted in track(todo, label, left, self.batch_size):
             trainer.thaw(self.epoch + self.step / self.steps)
             rate = learning_rate(recipe, self.epoch * self.steps + self.step, self.steps)
             with out_of_memory_guard(f"a step of {len(pictures)} images"):
-                loss, right = trainer.step(pictures, wanted, rate)
-            if self.average:
+                loss, right = trainer.step(pictures, wanted, rate, self.batch_size)
+            if self.average and self.run.group.writes:
                 self.average.update(trainer.dump())
             loss = shown_loss(loss, self.run.config.spec)
-            self.sums += (loss * len(indices), right, len(indices))
+            self.sums += (loss * self.batch_size, right, self.batch_size)
             self.step += 1
             if not np.isfinite(self.sums[0]):
                 raise self.diverged()
             now = time.monotonic()
             self.seconds = now - started
-            if stop():
+            # One process was asked, or was the first to find it late; all do the same.
+            asked, late = self.run.group.any(stop(), now - saved_at > SAVED_EVERY)
+            if asked:
                 self.save()
                 raise Stopped(self.run.folder)
-            if now - saved_at > SAVED_EVERY:
+            if late:
                 self.save()
                 saved_at = now
         self.seconds = time.monotonic() - started
@@ -119,28 +122,37 @@ class Loop:
         run, recipe = self.run, self.run.recipe
         # The evaluation depends on the frozen layers; a run resumed here has not set them yet.
         self.trainer.thaw(self.epoch + self.step / self.steps)
-        arrays, measured = self.judge(self.average.arrays if self.average else self.trainer.dump())
-        loss, right, count = self.sums.tolist()
-        run.rows.append(
-            {
-                "epoch": self.epoch + 1,
-                "learning_rate": learning_rate(
-                    recipe, (self.epoch + 1) * self.steps - 1, self.steps
-                ),
-                "train_loss": loss / count, "train_top1": right / count,
-                "selection_loss": measured.loss, "selection_top1": measured.top1,
-                "seconds": self.seconds,
-                "images_per_second": self.steps * self.batch_size / self.seconds,
-            }
-        )  # fmt: skip
+        average = self.average
+        arrays, measured = self.judge(
+            run.group.first(lambda: average.arrays if average else self.trainer.dump())
+        )
+        run.rows.append(run.group.first(lambda: self._row(measured)))
         say(describe_epoch(run.rows[-1], recipe.epochs))
         self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, np.zeros(3)
+        run.group.first(lambda: self._write(arrays))
+
+    def _row(self, measured: Metrics) -> Row:
+        """Return the figures of the epoch, whose steps are done."""
+        recipe = self.run.recipe
+        loss, right, count = self.sums.tolist()
+        rate = learning_rate(recipe, (self.epoch + 1) * self.steps - 1, self.steps)
+        return {
+            "epoch": self.epoch + 1, "learning_rate": rate,
+            "train_loss": loss / count, "train_top1": right / count,
+            "selection_loss": measured.loss, "selection_top1": measured.top1,
+            "seconds": self.seconds,
+            "images_per_second": self.steps * self.batch_size / self.seconds,
+        }  # fmt: skip
+
+    def _write(self, arrays: Arrays) -> None:
+        """Write figures, models and the checkpoint of the epoch that is finished."""
+        run = self.run
         if best_epoch(run.rows) == self.epoch:
             store.save(run.best, run.config, arrays)
         store.save(run.files.last, run.config, arrays)
         run.files.write_metrics(run.rows)
-        self.save()
-        if recipe.tensorboard:
+        self._write_checkpoint()
+        if run.recipe.tensorboard:
             run.files.log_tensorboard(run.rows[-1])
 
     def judge(self, arrays: Arrays) -> tuple[Arrays, Metrics]:
@@ -151,7 +163,7 @@ class Loop:
         if not finite(arrays):
             raise self.diverged()
         run, recipe, trainer = self.run, self.run.recipe, self.trainer
-        current = trainer.dump()
+        current = run.group.first(trainer.dump)
         trainer.load(arrays)
         if recipe.averaging.reestimate and recipe.freezing.batch_norm == "adapt":
             # In the epoch's order, since the first photos of a split are all of one class.
@@ -159,15 +171,19 @@ class Loop:
             order = order[: recipe.averaging.reestimate]
             whole = len(order) >= recipe.batch_size  # BatchNorm needs more than one image
             chunks = chunked(order, recipe.batch_size, drop_last=whole)
+            chunks = chunks[run.group.rank :: run.group.size]
             todo = self.views.batches(chunks, self.epoch)
             trainer.reestimate(pictures for pictures, _ in track(todo, "BatchNorm", len(order)))
             arrays = trainer.dump()
         predictions = run.predict(run.splits.selection, "validation")
         trainer.load(current)
-        return arrays, measure_tempered(predictions)
+        return arrays, run.group.first(lambda: measure_tempered(predictions))
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, in the first process."""
+        self.run.group.first(self._write_checkpoint)
+
+    def _write_checkpoint(self) -> None:
         run, average, state = self.run, self.average, self.trainer.state()
         if not finite(state):  # keep the previous checkpoint
             raise self.diverged()

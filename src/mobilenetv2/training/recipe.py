@@ -245,6 +245,18 @@ class Computation(Table):
     """Number of parts of a batch that are computed at the same time, each on its share of the
     cores. For small images this is 10% to 25% faster. BatchNorm uses the statistics of each
     part."""
+    sync_batch_norm: bool = False
+    """True for BatchNorm with the statistics of the photos of all processes that torchrun started,
+    for batches of few photos in each. False: each process uses those of its own part. With one
+    process there is no difference."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self, RecipeError)
+        if self.sync_batch_norm and self.replicas > 1:
+            raise RecipeError(
+                "computation.sync_batch_norm = true is between processes, and the replicas of one "
+                "process do not share statistics; set computation.replicas=1"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,6 +380,7 @@ TORCH_ONLY: dict[str, tuple[object, ...]] = {
     "optimizer.gradient_clip": (0.0,), "optimizer.layer_decay": (1.0,),
     "freezing.unfreeze_epochs": (0.0,), "computation.accumulate": (1,),
     "computation.replicas": (1,), "computation.precision": ("float32", "auto"),
+    "computation.sync_batch_norm": (False,),
 }  # fmt: skip
 """Key -> values that the Keras and JAX editions support; PyTorch supports all values."""
 SUPPORTED: dict[str, dict[str, tuple[object, ...]]] = {

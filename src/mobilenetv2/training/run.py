@@ -2,20 +2,33 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from mobilenetv2.data.dataset import Dataset, absolute_place, open_dataset
+from mobilenetv2.data.dataset import Dataset, Photo, absolute_place, open_dataset
 from mobilenetv2.data.scan import check_classes, check_dataset
-from mobilenetv2.errors import ImageError, RecipeError, argument
+from mobilenetv2.errors import (
+    DataError,
+    ImageError,
+    RecipeError,
+    RunError,
+    argument,
+    recipe_key,
+)
+from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.networks.given_model import Trained
 from mobilenetv2.progress import say
+from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.text import counted
+from mobilenetv2.training.checkpoint import Checkpoint
 from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
+from mobilenetv2.training.distributed import ALONE, Group, Launch, joined
 from mobilenetv2.training.finalise import finalise
 from mobilenetv2.training.folder import (
     RunFolder,
@@ -35,7 +48,7 @@ from mobilenetv2.training.job import Job, Run
 from mobilenetv2.training.loop import fit, out_of_memory_guard
 from mobilenetv2.training.recipe import Recipe, check_edition, check_start
 from mobilenetv2.training.recipe_file import Changes
-from mobilenetv2.training.splits import check_same_photos, choose, divide, epoch_photos
+from mobilenetv2.training.splits import Splits, check_same_photos, choose, divide, epoch_photos
 from mobilenetv2.training.steps import TrainedEdition, TrainerModule, find_steps
 from mobilenetv2.training.threads import check_deterministic, one_thread
 from mobilenetv2.training.trials import describe_time, find_rate, measure_times
@@ -59,6 +72,9 @@ def train(
     The first Ctrl-C saves and stops, also in a notebook; the second one aborts. Outside the main
     thread, Ctrl-C does not stop the training.
 
+    In a program that ``torchrun`` started, all processes call it and train one network together;
+    the first one writes the run folder (docs/distributed.md).
+
     Args:
         data: a folder of class folders, or a folder with ``train/``, ``validation/`` and
             ``test/``; an archive of either; a table of photos and labels (.csv, .tsv, .jsonl,
@@ -78,7 +94,8 @@ def train(
         seed: seed of all random numbers. Default: the recipe's value.
         find_rate: take the learning rate from a short trial. Default: False.
         edition: the framework that trains: 'torch' (default), 'keras' or 'jax'.
-        device: 'cpu' (default), 'cuda', 'cuda:1' or 'mps'.
+        device: 'cpu' (default), 'cuda', 'cuda:1' or 'mps'. With ``torchrun``, 'cuda' is a GPU for
+            each process.
         resume: continue the interrupted run in ``output``, with its own recipe, weights and
             edition. Default: False.
         overwrite: replace an existing run. Default: False.
@@ -110,18 +127,61 @@ def train(
         >>> run.metrics["validation.images"]
         4.0
     """
-    return carry_out(
-        choose_job(
+
+    def chosen(place: Launch | None) -> Job:
+        if goes_on(output, place, overwrite):
+            return choose_job(
+                data, output, device=device, resume=True, private=private, ignore=ignore,
+                zip_encoding=zip_encoding,
+            )  # fmt: skip
+        return choose_job(
             data, output, weights=weights, recipe=recipe, changes=changes, epochs=epochs,
             minutes=minutes, seed=seed, find_rate=find_rate, edition=edition, device=device,
             resume=resume, overwrite=overwrite, private=private, ignore=ignore,
             zip_encoding=zip_encoding, deterministic=deterministic,
-        )
-    )  # fmt: skip
+        )  # fmt: skip
+
+    with joined(device) as group:
+        job = group.first(lambda: chosen(group.place))
+        name = group.place.job if group.place else ""
+        return carry_out(replace(job, device=group.device, launch=name), group)
 
 
-def carry_out(job: Job) -> Run:
+def goes_on(
+    output: str | PathLike[str] | None, place: Launch | None, overwrite: bool = False
+) -> bool:
+    """Return True if ``torchrun`` started this job again, and its run is to be continued.
+
+    A run that was finished before another process failed is measured again, from its checkpoint.
+
+    Raises:
+        RunError: a restart could not find its run folder.
+    """
+    if place is None:
+        return False
+    if output is None:
+        if place.may_restart:
+            raise RunError(
+                "torchrun may start this training again, which then needs the name of its run "
+                f"folder; give {argument('output')}"
+            )
+        return False
+    folder = RunFolder(Path(output))
+    if not folder.start.is_file():
+        return False
+    same = folder.read_start().launch == place.job
+    if place.restarts and (same or not overwrite):
+        folder.summary.unlink(missing_ok=True)
+        return True
+    return same and not folder.summary.is_file()
+
+
+def carry_out(job: Job, group: Group = ALONE) -> Run:
     """Carry out a job and return its finished run.
+
+    Args:
+        job: the job, the same in all processes but for the device.
+        group: processes that train together. Default: this one alone.
 
     Raises:
         MobileNetV2Error: the job or its data is invalid; nothing was written.
@@ -129,20 +189,16 @@ def carry_out(job: Job) -> Run:
     """
     with out_of_memory_guard("training"), ExitStack() as stack:
         started = time.monotonic()
-        if job.output:
-            # Listing photos may take long, so the disk is tried first. The folder is given back,
-            # because it may lie among the photos, where it would look like a class.
-            with open_run(job.output, job.resume, job.overwrite):
-                pass
+        # Listing photos may take long, so the disk is tried first.
+        group.first(lambda: _try_folder(job))
         steps = check_job(job)
+        check_group(job, group)
         if job.deterministic:
             stack.enter_context(one_thread())
         dataset = open_dataset(job.data, job.ignore, job.zip_encoding)
         check_classes(dataset)
-        folder = stack.enter_context(
-            open_run(job.output, job.resume, job.overwrite) if job.output else new_run(job.data)
-        )
-        run = prepare(job, folder, dataset, steps, started)
+        place = group.first(lambda: stack.enter_context(_opened(job)).path)
+        run = prepare(job, RunFolder(place), dataset, steps, started, group)
         if run.fits_head:
             fit_head(run)
         if job.find_rate and not job.resume:
@@ -154,6 +210,18 @@ def carry_out(job: Job) -> Run:
                 fit(run)
             finalise(run)
     return run
+
+
+def _try_folder(job: Job) -> None:
+    # The folder is given back, because it may lie among the photos, where it would look like a
+    # class.
+    if job.output:
+        with open_run(job.output, job.resume, job.overwrite):
+            pass
+
+
+def _opened(job: Job) -> AbstractContextManager[RunFolder]:
+    return open_run(job.output, job.resume, job.overwrite) if job.output else new_run(job.data)
 
 
 @contextmanager
@@ -168,9 +236,22 @@ def kept(run: Run) -> Iterator[None]:
         ) from None
 
 
+class Prepared(NamedTuple):
+    """Results of the first process's work before the first step, for all processes."""
+
+    job: Job
+    recipe: Recipe
+    config: ModelConfig
+    arrays: Arrays
+    parts: tuple[tuple[str, tuple[Photo, ...]], ...]
+    """Name and photos of the training, validation and test split."""
+    saved: Checkpoint | None
+
+
 def prepare(
-    job: Job, folder: RunFolder, dataset: Dataset, steps: TrainerModule, started: float
-) -> Run:
+    job: Job, folder: RunFolder, dataset: Dataset, steps: TrainerModule, started: float,
+    group: Group = ALONE,
+) -> Run:  # fmt: skip
     """Return the run of a job, after reading and checking photos and weights.
 
     Nothing is written.
@@ -178,13 +259,75 @@ def prepare(
     Args:
         job: the job.
         folder: the run folder.
-        dataset: the photos.
+        dataset: the photos, as this process sees them.
         steps: the training steps of the job's edition.
         started: time of the start, in seconds of a monotonic clock.
+        group: processes that train together. Default: this one alone.
 
     Raises:
         MobileNetV2Error: the job or its data is invalid.
     """
+    found = group.first(lambda: _prepared(job, folder, dataset))
+    recipe, config, device = found.recipe, found.config, job.device
+    splits = seen_here(dataset, found.parts)
+    teacher = None
+    if recipe.distillation.teacher:
+        channels = config.spec.input_channels
+        teacher = open_teacher(
+            recipe.distillation.teacher, dataset.classes, channels, 1 if job.deterministic else None
+        )
+        recipe = recipe if job.resume else found_again(recipe)
+    trainer = steps.make_trainer(config, found.arrays, recipe, device)
+    check_parts(recipe, len(splits.train), group)
+    if len(kinds := {*group.gather(trainer.precision)}) > 1:
+        raise RecipeError(
+            f"the processes would compute in {' and '.join(sorted(kinds))}; set "
+            "computation.precision=float32"
+        )
+    trainer.join(group)
+    run = Run(
+        replace(found.job, device=device), folder, recipe, config, splits, trainer, teacher,
+        found.saved, started=started, group=group,
+    )  # fmt: skip
+    if not job.resume:
+        resolve_recipe(run)
+    return run
+
+
+def seen_here(dataset: Dataset, parts: Iterable[tuple[str, tuple[Photo, ...]]]) -> Splits:
+    """Return the splits of a run on this process's own copy of the data.
+
+    Args:
+        dataset: the data, as this process sees it.
+        parts: name and photos of each split, as the first process has checked them.
+
+    Raises:
+        DataError: a photo is missing here.
+    """
+    some = next(iter(dataset.splits.values()))
+    made = [some.with_photos(photos, name) for name, photos in parts]
+    have = {photo.name for split in dataset.splits.values() for photo in split.photos}
+    lacking = [photo.name for split in made for photo in split.photos if photo.name not in have]
+    if lacking:
+        raise DataError(
+            f"{dataset.place}: lacks {counted(len(lacking), 'photo')} that the first process has "
+            f"(first: {lacking[0]}); all machines need the same data"
+        )
+    return Splits(*made)
+
+
+def check_parts(recipe: Recipe, photos: int, group: Group) -> None:
+    """Raise RecipeError if a batch has too few photos for the processes."""
+    batch = min(recipe.batch_size, photos)
+    if group.size > 1 and batch < 2 * group.size and recipe.trained != "head":
+        raise RecipeError(
+            f"{group.size} processes share each batch of {batch} photos and need two each; set "
+            f"batch_size to {2 * group.size} or more, or start fewer processes"
+        )
+
+
+def _prepared(job: Job, folder: RunFolder, dataset: Dataset) -> Prepared:
+    """Read and check photos and weights."""
     recipe = job.recipe
     saved = folder.read_checkpoint(recipe, dataset.classes) if job.resume else None
     if saved:
@@ -217,18 +360,8 @@ def prepare(
         config = replace(config, origin=origin)
         if origin.needs_own_photos:
             config, arrays = rebased(config, arrays, splits.train)
-    teacher = None
-    if recipe.distillation.teacher:
-        channels = config.spec.input_channels
-        teacher = open_teacher(
-            recipe.distillation.teacher, dataset.classes, channels, 1 if job.deterministic else None
-        )
-        recipe = recipe if job.resume else found_again(recipe)
-    trainer = steps.make_trainer(config, arrays, recipe, job.device)
-    run = Run(job, folder, recipe, config, splits, trainer, teacher, saved, started=started)
-    if not job.resume:
-        resolve_recipe(run)
-    return run
+    parts = tuple((split.name, split.photos) for split in splits.parts)
+    return Prepared(job, recipe, config, arrays, parts, saved)
 
 
 def _folder_of(job: Job) -> Path | None:
@@ -256,6 +389,23 @@ def resolve_recipe(run: Run) -> None:
     if run.job.minutes is not None:
         run.recipe = run.recipe.changed({"epochs": times.epochs(run.job.minutes)})
     say(describe_time(times, run.recipe))
+
+
+def check_group(job: Job, group: Group) -> None:
+    """Raise RecipeError if a job cannot be divided among several processes."""
+    if group.size == 1:
+        return
+    alone = f"start one process, without torchrun (which started {group.size})"
+    if job.edition != "torch":
+        raise RecipeError(
+            f"{argument('edition', job.edition)} trains in one process; {alone}, or leave out "
+            f"{argument('edition')}"
+        )
+    if job.recipe.trained == "later":
+        raise RecipeError(
+            "trained = 'later' trains on a file of cached feature maps, which one process makes "
+            f"and reads; {alone}, or give {recipe_key('trained', 'all')} and freezing.blocks"
+        )
 
 
 def check_job(job: Job) -> TrainerModule:

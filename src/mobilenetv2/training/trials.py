@@ -26,7 +26,7 @@ from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.bulk import BATCH
 from mobilenetv2.text import counted, duration
 from mobilenetv2.training.finalise import TRAIN_SAMPLE
-from mobilenetv2.training.inputs import PhotoViews, Views
+from mobilenetv2.training.inputs import PhotoViews, Views, step_inputs
 from mobilenetv2.training.job import Run, Trial
 from mobilenetv2.training.loop import Average
 from mobilenetv2.training.recipe import Recipe
@@ -86,12 +86,13 @@ def find_rate(run: Run, steps: int = STEPS) -> None:
     with undone(run, run.splits.train, once) as (_, views):
         # Views of the last epoch: with progressive resizing, they have the final size.
         chunks = chunked(np.concatenate(orders), batch_size, drop_last=True)
-        todo = views.batches(chunks, max(0, recipe.epochs - 1))
-        for step, (pictures, indices) in enumerate(track(todo, "trying learning rates", steps)):
+        last = max(0, recipe.epochs - 1)
+        todo = step_inputs(views, targets, chunks, last, trainer.rows, mixing=0)
+        for step, inputs in enumerate(track(todo, "trying learning rates", steps)):
             if step == steps:
                 break
             rate = LOWEST * (HIGHEST / LOWEST) ** (step / (steps - 1))
-            loss, _ = trainer.step(*targets.make(pictures, indices, 0, step), rate)
+            loss, _ = trainer.step(*inputs, rate, batch_size)
             smooth = SMOOTHING * smooth + (1 - SMOOTHING) * shown_loss(loss, run.config.spec)
             value = smooth / (1 - SMOOTHING ** (step + 1))
             if not math.isfinite(value) or (step > 10 and value > EXPLODED * best):
@@ -139,7 +140,15 @@ class Times:
 
 
 def measure_times(run: Run) -> Times:
-    """Return the expected times of a run, from a few trial steps and predictions."""
+    """Return the expected times of a run, from a few trial steps and predictions.
+
+    They are those of the first process, and the same in all.
+    """
+    times = _measured(run)
+    return run.group.first(lambda: times)
+
+
+def _measured(run: Run) -> Times:
     recipe = run.recipe
     train, selection, held_out = map(len, run.splits.parts)
     an_answer = _seconds_an_answer(run)
@@ -164,13 +173,13 @@ def describe_time(times: Times, recipe: Recipe) -> str:
 
 
 def _seconds_an_answer(run: Run) -> float:
-    """Return the seconds of one photo in evaluation, with decoding."""
+    """Return the seconds of one photo in evaluation, with decoding, by all processes together."""
     split, seen, answer = run.splits.selection, run.config.preprocessing, run.trainer.predictor()
     whole = min(ANSWERED, len(split)) // BATCH * BATCH or len(split)
     predict_split(answer, sample(split, min(whole, BATCH), 0), seen)  # compile it first
     started = time.monotonic()
     predict_split(answer, sample(split, whole, 0), seen)
-    return (time.monotonic() - started) / whole
+    return (time.monotonic() - started) / whole / run.group.size
 
 
 def _seconds_a_photo(run: Run) -> tuple[float, float]:
@@ -193,13 +202,16 @@ def _seconds_a_photo(run: Run) -> tuple[float, float]:
         made = min(recipe.cache.views, max(1, recipe.epochs)) * len(few)
         a_map = 0.0 if views is photos else (time.monotonic() - started) / made
         # Views of the last epoch, which are the largest.
-        todo = views.batches(chunked(order, batch_size), max(0, recipe.epochs - 1))
+        last = max(0, recipe.epochs - 1)
+        chunks = chunked(order, batch_size)
+        todo = step_inputs(views, targets, chunks, last, trainer.rows, mixing=0)
         times = [time.monotonic()]
-        for step, (pictures, indices) in enumerate(islice(todo, WARMING + COUNTED)):
-            trainer.step(*targets.make(pictures, indices, 0, step), 0.0)
+        for inputs in islice(todo, WARMING + COUNTED):
+            trainer.step(*inputs, 0.0, batch_size)
             if recipe.averaging.decay:
                 average.update(trainer.dump())
             times.append(time.monotonic())
-            if times[-1] - times[0] > LONGEST and len(times) > 3:
+            (late,) = run.group.any(times[-1] - times[0] > LONGEST)
+            if late and len(times) > 3:
                 break
     return float(median(np.diff(times)[-COUNTED:])) / batch_size, a_map

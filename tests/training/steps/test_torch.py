@@ -19,6 +19,7 @@ from mobilenetv2.editions.torch import MobileNetV2
 from mobilenetv2.errors import RecipeError, Stopped
 from mobilenetv2.spec.published import published
 from mobilenetv2.training import loop
+from mobilenetv2.training.distributed import Group
 from mobilenetv2.training.inputs import PhotoViews
 from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe import Cache, Recipe
@@ -191,3 +192,53 @@ def test_a_batch_in_parts_is_the_batch() -> None:
         step = max(np.abs(expected[name] - before[name]).max() for name in before)
         gap = max(np.abs(expected[name] - found[name]).max() for name in before)
         assert gap < 1e-4 * step
+
+
+def three_steps(trainer: TorchTrainer) -> list[tuple[float, int]]:
+    """Take three steps on a process's rows of batches of ten pictures."""
+    found = []
+    for step in range(3):
+        random = np.random.default_rng(step)
+        pictures = random.integers(0, 256, (10, 32, 32, 3), np.uint8)
+        wanted, rows = targets(np.arange(10) % 3, 3), trainer.rows(10)
+        found.append(trainer.step(pictures[rows], wanted[rows], 0.002, 10))
+    return found
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_processes_that_share_statistics_take_the_steps_of_one(
+    size: int, together: Callable[[int, Callable[[Group], Any]], list[Any]]
+) -> None:
+    changes = {"precision": "float32", "gradient_clip": 1.0, "batch_size": 10}
+    recipe = Recipe().changed(changes, **{"computation.sync_batch_norm": True})
+    trainers = [TorchTrainer(MobileNetV2(SPEC, seed=0), recipe) for _ in range(size + 1)]
+    for trainer in trainers:
+        trainer.network.double()
+    *members, alone = trainers
+
+    def process(group: Group) -> list[tuple[float, int]]:
+        members[group.rank].join(group)
+        return three_steps(members[group.rank])
+
+    steps, expected = together(size, process), three_steps(alone)
+    for found, member in zip(steps, members, strict=True):
+        assert [right for _, right in found] == [right for _, right in expected]
+        assert [loss for loss, _ in found] == pytest.approx([x for x, _ in expected], rel=1e-12)
+        for name, array in member.dump().items():
+            np.testing.assert_allclose(array, alone.dump()[name], rtol=1e-9, atol=1e-11)
+
+
+def test_processes_with_statistics_of_their_own_take_the_steps_of_replicas(
+    together: Callable[[int, Callable[[Group], Any]], list[Any]],
+) -> None:
+    recipe = Recipe().changed(precision="float32", batch_size=10)
+    members = [TorchTrainer(MobileNetV2(SPEC, seed=0), recipe) for _ in range(2)]
+    alone = TorchTrainer(MobileNetV2(SPEC, seed=0), recipe.changed(replicas=2))
+
+    def process(group: Group) -> list[tuple[float, int]]:
+        members[group.rank].join(group)
+        return three_steps(members[group.rank])
+
+    assert together(2, process) == [three_steps(alone)] * 2
+    for member in members:
+        assert all(np.array_equal(a, alone.dump()[n]) for n, a in member.dump().items())

@@ -1,5 +1,6 @@
 """What a PyTorch network computes in while it is trained, its BatchNorm and its replicas."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,10 +18,11 @@ from mobilenetv2.spec.names import is_statistic
 from mobilenetv2.spec.network import NetworkSpec, Numerics
 from mobilenetv2.spec.published import published
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.training.distributed import Group
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.steps import torch_network
 from mobilenetv2.training.steps.torch import TorchTrainer
-from mobilenetv2.training.steps.torch_network import Replicas, set_policy, sharing
+from mobilenetv2.training.steps.torch_network import Replicas, reestimate, set_policy, sharing
 
 SPECS = {
     "same": NetworkSpec(width=0.1, size=(64, 64), classes=5, numerics=Numerics("same", 1e-3)),
@@ -234,3 +236,22 @@ def test_they_share_the_cores_and_everybody_else_keeps_theirs() -> None:
             assert pool.submit(torch.get_num_threads).result() == 4
     finally:
         torch.set_num_threads(before)
+
+
+def test_statistics_measured_by_processes_are_the_mean_over_all_batches(
+    together: Callable[[int, Callable[[Group], Any]], list[Any]],
+) -> None:
+    x = torch.randn(5, 4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    alone = MobileNetV2(SPEC, seed=0)
+    copies = [MobileNetV2(SPEC, seed=0) for _ in range(3)]
+    reestimate(alone, list(x))
+
+    def process(group: Group) -> dict[str, torch.Tensor]:
+        # With two batches each for two processes and one for the third.
+        reestimate(copies[group.rank], list(x[group.rank :: group.size]), group=group)
+        return copies[group.rank].state_dict()
+
+    for state in together(3, process):
+        for name, expected in alone.state_dict().items():
+            if name.endswith(("mean", "var")):
+                torch.testing.assert_close(state[name], expected, rtol=1e-4, atol=1e-5)

@@ -10,13 +10,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
-from mobilenetv2.errors import RunError, require
+from mobilenetv2.errors import RecipeError, RunError, argument, require
 from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.spec.network import NetworkSpec
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.training.distributed import Group
 from mobilenetv2.training.inputs import PhotoViews, Views
 from mobilenetv2.training.recipe import Recipe
 
@@ -53,8 +55,26 @@ class Trainer(ABC):
     computes: str
     """Precision and device, such as 'bfloat16 on cpu'."""
 
+    def join(self, group: Group) -> None:
+        """Compute a part of each batch from now on, as one process of a group.
+
+        Raises:
+            RecipeError: the edition trains in one process.
+        """
+        if group.size > 1:
+            raise RecipeError(
+                f"{group.size} processes train together only with "
+                f"{argument('edition', 'torch')}; start one process, without torchrun"
+            )
+
+    def rows(self, count: int) -> NDArray:
+        """Return the rows of a batch of ``count`` images that this process computes."""
+        return np.arange(count)
+
     @abstractmethod
-    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+    def step(
+        self, pictures: NDArray, targets: NDArray, rate: float, whole: int | None = None
+    ) -> tuple[float, int]:
         """Take one optimiser step.
 
         Args:
@@ -63,11 +83,13 @@ class Trainer(ABC):
             targets: targets from 0 to 1, float32 (batch, logits); for a softmax, each row has the
                 sum 1.
             rate: learning rate of this step.
+            whole: number of images of the batch, of which ``pictures`` are those of :meth:`rows`.
+                Default: ``pictures`` are all.
 
         Returns:
-            (mean loss of the batch, number of correct answers), both before the step. The correct
-            class is the one with the largest target; for one logit, targets above 0.5 are the
-            second class.
+            (mean loss of the whole batch, number of correct answers in it), both before the step.
+            The correct class is the one with the largest target; for one logit, targets above 0.5
+            are the second class.
         """
 
     def views(self, photos: PhotoViews, cache: Path) -> Views:

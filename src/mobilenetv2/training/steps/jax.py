@@ -102,7 +102,9 @@ class JaxTrainer(Trainer):
 
         return step
 
-    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+    def step(
+        self, pictures: NDArray, targets: NDArray, rate: float, whole: int | None = None
+    ) -> tuple[float, int]:
         """Take one optimiser step; return (mean loss, number of correct answers) before it."""
         _, parameters, rest = nnx.split(self.network, self.trained, ...)
         x, target = self._inputs(pictures), targets.astype(self.network.dtype)

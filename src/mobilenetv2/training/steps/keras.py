@@ -115,7 +115,9 @@ class KerasTrainer(Trainer):
             for outputs in ("logits", "features")
         }
 
-    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+    def step(
+        self, pictures: NDArray, targets: NDArray, rate: float, whole: int | None = None
+    ) -> tuple[float, int]:
         """Take one optimiser step; return (mean loss, number of correct answers) before it."""
         self.network.optimizer.learning_rate = rate
         self.network.reset_metrics()

@@ -24,7 +24,13 @@ from torch.nn import functional
 
 from mobilenetv2.data.batches import Batches, batches, chunked
 from mobilenetv2.editions import torch as edition
-from mobilenetv2.editions.torch.network import HiddenLayer, MobileNetV2, check_device, normalise
+from mobilenetv2.editions.torch.network import (
+    HiddenLayer,
+    MobileNetV2,
+    check_device,
+    normalise,
+    on_device,
+)
 from mobilenetv2.errors import RecipeError, RunError
 from mobilenetv2.evaluation.predictions import Predictor
 from mobilenetv2.files import TEMPORARY, naming, take_place
@@ -32,10 +38,12 @@ from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.progress import say, track
 from mobilenetv2.spec.network import Outputs
 from mobilenetv2.spec.records import ModelConfig
+from mobilenetv2.training.distributed import ALONE, Group
 from mobilenetv2.training.inputs import PhotoViews, Views
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.schedule import depth, thawed_depth
 from mobilenetv2.training.steps import State, Trainer, dropout_of, require_same_state
+from mobilenetv2.training.steps.torch_batch_norm import synchronise
 from mobilenetv2.training.steps.torch_network import (
     Replicas,
     choose_precision,
@@ -66,8 +74,8 @@ def make_trainer(
 class Part(NamedTuple):
     """Sums over a part of a batch."""
 
-    loss: float
-    right: int
+    loss: Tensor
+    right: Tensor
     gradients: tuple[Tensor, ...]
     """Gradients of the trained parameters."""
 
@@ -93,27 +101,65 @@ class TorchTrainer(Trainer):
         most = max(1, recipe.batch_size // 2)  # BatchNorm needs two images in each part
         replicas = min(recipe.computation.replicas, most) if device == "cpu" else 1
         self.replicas = Replicas(network, replicas)
+        self.group = ALONE
         self.thaw(recipe.freezing.unfreeze_epochs)
         torch.manual_seed(recipe.seed)  # for dropout
 
-    def step(self, pictures: NDArray, targets: NDArray, rate: float) -> tuple[float, int]:
+    def join(self, group: Group) -> None:
+        """Compute a part of each batch from now on, as one process of a group."""
+        self.group = group
+        if self.recipe.computation.sync_batch_norm and group.size > 1:
+            synchronise(self.network, group)
+
+    def rows(self, count: int) -> NDArray:
+        """Return the rows of a batch of ``count`` images that this process computes."""
+        parts = divided(count, self.recipe, self.group)
+        return np.concatenate([np.arange(part.start, part.stop) for part in parts])
+
+    def step(
+        self, pictures: NDArray, targets: NDArray, rate: float, whole: int | None = None
+    ) -> tuple[float, int]:
         """Take one optimiser step; return (mean loss, number of correct answers) before it."""
         set_policy(self.network, self.recipe.freezing.batch_norm)
         self._freeze()
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.zero_grad(set_to_none=True)
-        wanted = torch.from_numpy(targets).to(self.device, self.network.classifier.weight.dtype)
-        masks = self._masks(len(pictures))
+        wanted = on_device(targets, self.device).to(self.network.classifier.weight.dtype)
+        count = whole or len(pictures)
+        masks = self._masks(count)  # of the whole batch, so that all processes draw the same
+        parts = divided(count, self.recipe, self.group)
+        ends = np.cumsum([part.stop - part.start for part in parts])
+        places = dict(zip(ends, parts, strict=True))
 
-        def answered(network: MobileNetV2, rows: slice) -> Part:
+        def answered(network: MobileNetV2, own: slice) -> Part:
+            rows = places[own.stop]
             left = [mask if mask is None else mask[rows] for mask in masks]
-            return self._part(network, pictures[rows], wanted[rows], left)
+            return self._part(network, pictures[own], wanted[own], left)
 
-        parts = self.replicas.each(answered, divided(len(pictures), self.recipe))
-        self._learn([part.gradients for part in parts], len(pictures))
+        own = [slice(*pair) for pair in pairwise([0, *map(int, ends)])]
+        found = self.replicas.each(answered, own, self._share_statistics)
+        self._learn([part.gradients for part in found], count)
         self.optimizer.step()
-        return sum(part.loss for part in parts) / len(pictures), sum(part.right for part in parts)
+        loss, right = self.group.total(
+            sum(float(part.loss) for part in found), sum(int(part.right) for part in found)
+        )
+        return loss / count, int(right)
+
+    def _share_statistics(self) -> None:
+        """Give the BatchNorm layers the mean of the running statistics of all processes."""
+        if self.group.size == 1 or self.recipe.computation.sync_batch_norm:
+            return
+        moved = [
+            buffer
+            for module in self.network.modules()
+            if isinstance(module, nn.BatchNorm2d) and module.training
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+        self.group.add(moved)
+        for buffer in moved:
+            buffer.div_(self.group.size)
 
     def _masks(self, count: int) -> list[Tensor | None]:
         """Return the dropout masks of the features and of each hidden layer, (count, width).
@@ -143,18 +189,23 @@ class TorchTrainer(Trainer):
         logits = logits.to(wanted.dtype)
         loss = cross_entropy(logits, wanted, network.spec.classifier.outputs, "sum")
         if logits.shape[1] == 1:
-            right = int(((logits > 0) == (wanted > 0.5)).sum())
+            right = ((logits > 0) == (wanted > 0.5)).sum()
         else:
-            right = int((logits.argmax(1) == wanted.argmax(1)).sum())
+            right = (logits.argmax(1) == wanted.argmax(1)).sum()
         learning = [p for p in network.parameters() if p.requires_grad]
-        return Part(loss.item(), right, torch.autograd.grad(loss, learning))
+        # Still tensors: to read a number of a GPU is to wait for it.
+        return Part(loss.detach(), right, torch.autograd.grad(loss, learning))
 
     def _learn(self, gradients: list[tuple[Tensor, ...]], pictures: int) -> None:
         """Set the mean gradients of a batch from the gradients of its parts."""
         learning = [p for p in self.network.parameters() if p.requires_grad]
         for parameter, *parts in zip(learning, *gradients, strict=True):
             # In the order of the parts, since a sum of floats depends on the order.
-            parameter.grad = sum(parts[1:], start=parts[0]) / pictures
+            parameter.grad = sum(parts[1:], start=parts[0])
+        self.group.add([p.grad for p in learning if p.grad is not None])
+        for parameter in learning:
+            assert parameter.grad is not None
+            parameter.grad = parameter.grad / pictures
         if clip := self.recipe.optimizer.gradient_clip:
             nn.utils.clip_grad_norm_(learning, clip)
 
@@ -187,7 +238,7 @@ class TorchTrainer(Trainer):
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """Measure the BatchNorm statistics again, on batches of step inputs."""
         inputs = (self._inputs(pictures) for pictures in batches)
-        reestimate(self.network, inputs, self._frozen_norms())
+        reestimate(self.network, inputs, self._frozen_norms(), self.group)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """Return a function that runs the network in evaluation mode, with its current weights."""
@@ -279,12 +330,13 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
 
 
-def divided(count: int, recipe: Recipe) -> list[slice]:
-    """Return the parts of a batch of ``count`` images; each has at least two, for BatchNorm."""
+def divided(count: int, recipe: Recipe, group: Group = ALONE) -> list[slice]:
+    """Return the parts of a batch of ``count`` images that a process computes.
+
+    Each has at least two images, for BatchNorm.
+    """
     computation = recipe.computation
-    parts = max(1, min(computation.accumulate * computation.replicas, count // 2))
-    edges = [count * part // parts for part in range(parts + 1)]
-    return [slice(*pair) for pair in pairwise(edges)]
+    return group.rows(count, computation.accumulate, computation.replicas)
 
 
 class CachedFeaturesTrainer(TorchTrainer):
@@ -319,7 +371,7 @@ class CachedFeaturesTrainer(TorchTrainer):
         return np.asarray(x.permute(0, 2, 3, 1).half().cpu().numpy())
 
     def _inputs(self, pictures: NDArray) -> Tensor:
-        maps = torch.from_numpy(np.ascontiguousarray(pictures)).to(self.device)
+        maps = on_device(pictures, self.device)
         return maps.to(self.network.classifier.weight.dtype).permute(0, 3, 1, 2)
 
 

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mobilenetv2.training.distributed import ALONE, Group
 from mobilenetv2.training.steps import LEAST_UPDATE_RATE
 
 Result = TypeVar("Result")
@@ -62,8 +63,9 @@ def _in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def reestimate(
-    network: nn.Module, batches: Iterable[Tensor], kept: frozenset[nn.Module] = frozenset()
-) -> None:
+    network: nn.Module, batches: Iterable[Tensor], kept: frozenset[nn.Module] = frozenset(),
+    group: Group = ALONE,
+) -> None:  # fmt: skip
     """Measure the BatchNorm statistics again, as means over batches; end in evaluation mode.
 
     Running statistics lag behind the weights. For averaged weights they are averages of statistics,
@@ -73,13 +75,14 @@ def reestimate(
         network: the network.
         batches: normalised images, float (batch, channels, height, width), or feature maps.
         kept: BatchNorm layers whose statistics do not change. Default: none.
+        group: processes, each of which measures batches of its own. Default: this one alone.
     """
     norms = [
         module
         for module in network.modules()
         if isinstance(module, nn.BatchNorm2d) and module not in kept
     ]
-    before = [norm.momentum for norm in norms]
+    before, count = [norm.momentum for norm in norms], 0
     network.eval()
     for norm in norms:
         norm.train()
@@ -88,10 +91,21 @@ def reestimate(
             for norm in norms:
                 norm.momentum = 1 / count  # the mean over the batches so far
             network(batch)
+        if group.size > 1:
+            _mean_over_processes(norms, count, group)
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
         network.eval()
+
+
+def _mean_over_processes(norms: Sequence[nn.BatchNorm2d], count: int, group: Group) -> None:
+    """Give BatchNorm layers the mean of the statistics over the batches of all processes."""
+    (whole,) = group.total(count)
+    moved = [b for norm in norms for b in (norm.running_mean, norm.running_var) if b is not None]
+    for buffer in moved:
+        buffer.mul_(count / whole)
+    group.add(moved)
 
 
 def set_policy(network: nn.Module, policy: str) -> None:
@@ -119,11 +133,17 @@ class Replicas:
         self._pool = one_thread_each(count) if count > 1 else None
 
     def each(
-        self, function: Callable[[Any, slice], Result], parts: Sequence[slice]
-    ) -> list[Result]:
+        self, function: Callable[[Any, slice], Result], parts: Sequence[slice],
+        settle: Callable[[], None] = lambda: None,
+    ) -> list[Result]:  # fmt: skip
         """Call ``function`` with a network and each part, in parallel on all networks.
 
         The BatchNorm statistics become the mean of those of the networks.
+
+        Args:
+            function: function from a network and a part to a result.
+            parts: the parts.
+            settle: function that is called whenever the networks have computed a part each.
 
         Returns:
             The results, in the order of the parts.
@@ -133,11 +153,12 @@ class Replicas:
             some = parts[start : start + len(self.networks)]
             if len(some) == 1 or self._pool is None:
                 results.append(function(self.networks[0], some[0]))
-                continue
-            networks = self.networks[: len(some)]
-            self._follow(networks)
-            results += self._pool.map(function, networks, some)
-            self._average(networks)
+            else:
+                networks = self.networks[: len(some)]
+                self._follow(networks)
+                results += self._pool.map(function, networks, some)
+                self._average(networks)
+            settle()
         return results
 
     @torch.no_grad()
