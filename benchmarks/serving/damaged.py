@@ -132,6 +132,14 @@ def _requests(
                 kind = "files of given folders"
                 yield kind, post("/predict", "application/octet-stream", path.read_bytes())
     requests = _right_requests(photo)
+    digits = "0" * 8 + "1" + "9" * 5000
+    yield "long numbers", post(f"/predict?top={digits}", "image/jpeg", photo)
+    length = f"application/json\r\nInference-Header-Content-Length: {digits}"
+    yield "long numbers", post(INFER, length, b"{}")
+    parts = b"--b\r\nA:b\r\n\r\n\r\n" * 70_000 + b"--b--\r\n"
+    yield "many parts", post("/predict", "multipart/form-data; boundary=b", parts)
+    values = b'{"inputs":[' + b"[[]]," * 1_600_000 + b"0]}"
+    yield "many values", post(INFER, "application/json", values)
     share = count // 2
     for number in range(share):
         name, data = list(files.items())[number % len(files)]
