@@ -210,9 +210,9 @@ def test_a_turned_webp_is_upright_on_this_device_and_on_its_card(
             np.testing.assert_array_equal(shown[..., :3], wanted)
         made.place("device")
         made.choose(photo)
-        wanted = expected(photo)
+        chances = expected(photo)
         for label, probability in made.answers("device", 1)[photo.name].items():
-            assert probability == pytest.approx(wanted[label], abs=ROUNDED)
+            assert probability == pytest.approx(chances[label], abs=ROUNDED)
         sides = "[...document.querySelectorAll('.card img')].map(i => [i.naturalWidth, "
         sides += "i.naturalHeight])"
         assert made.until(sides, lambda found: found and found[0][0]) == [[height, width]]
