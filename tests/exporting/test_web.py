@@ -110,7 +110,7 @@ def test_without_its_vendors_files_it_names_what_makes_them(
     shoes: Path, page: Path, tmp_path: Path
 ) -> None:
     (page / "vendor" / "fflate.js").unlink()
-    with pytest.raises(MobileNetV2Error, match=r"vendor/fflate\.js are missing.*'make web'"):
+    with pytest.raises(MobileNetV2Error, match=r"lacks vendor/fflate\.js.*'make web'"):
         mn.export(shoes, tmp_path / "site", format="web")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shoes"]
 
