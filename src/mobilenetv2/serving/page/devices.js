@@ -63,8 +63,10 @@ export class Devices extends EventTarget {
       this.dispatchEvent(new Event("change"));
     };
     show({ kind: "loading", text: say("device.loading"), detail: "", share: null });
+    let ended = false;
     try {
       const onProgress = (/** @type {number} */ loaded, /** @type {number | null} */ length) => {
+        if (ended) return; // the runtime has failed, while the model still arrives
         const total = length ?? model.device?.bytes ?? null;
         const values = { loaded: megabytes(loaded), total: megabytes(total ?? 0) };
         const detail = say(total ? "device.bytesOf" : "device.bytes", values);
@@ -79,6 +81,7 @@ export class Devices extends EventTarget {
       show({ kind: "ready", text: say("device.ready", { how }) });
       return device;
     } catch (error) {
+      ended = true;
       const missing = error instanceof MissingRuntime && this.alone;
       const said = missing ? new Error(say("device.missingStatic")) : error;
       show({ kind: "failed", text: said instanceof Error ? said.message : String(said) });
