@@ -82,7 +82,7 @@ def content(name: str, config: ModelConfig, arrays: Arrays) -> bytes:
         return serialised(head(config.spec, arrays))
     rounded = rounded_arrays(arrays, in_8_bits)
     storage: Storage = "int8"
-    if not rounds_well(config, arrays, rounded):
+    if not rounds_well(config, arrays):
         storage, rounded = "float16", rounded_arrays(arrays, nearest)
     return serialised(rounded) if name == WEIGHTS else device_graph(config, arrays, storage)
 
@@ -102,12 +102,13 @@ def device_graph(config: ModelConfig, arrays: Arrays, storage: Storage = "int8")
     return write_litert(lower(config, arrays).with_outputs(FEATURES, MAP), storage)
 
 
-def rounds_well(config: ModelConfig, arrays: Arrays, rounded: Arrays) -> bool:
+def rounds_well(config: ModelConfig, arrays: Arrays) -> bool:
     """Return True if the answers hardly change by weights of 8 bits; those of few networks do.
 
     Some that were trained for a few steps only have layers whose weights differ by orders of
     magnitude in one channel.
     """
+    rounded = {name: in_8_bits(one) if one.ndim > 1 else one for name, one in arrays.items()}
     x = engine_input(sample_pictures(config.preprocessing), config.preprocessing)
     before, after = (
         probabilities(
@@ -127,7 +128,7 @@ def rounded_arrays(arrays: Arrays, rounding: Callable[[NDArray], NDArray]) -> Ar
 def in_8_bits(weight: NDArray) -> NDArray:
     """Return a weight's values after rounding to 8 bits, float32."""
     integers, scales = channel_integers(weight)
-    values: NDArray = integers.astype(np.float32) * scales.reshape(-1, 1, 1, 1)
+    values: NDArray = integers.astype(np.float32) * scales.reshape(-1, *[1] * (weight.ndim - 1))
     return values
 
 
