@@ -94,7 +94,7 @@ def mutate(data: bytes, seed: int) -> bytes:
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the mutations of one file."""
+    """Outcomes of the mutations of one file."""
 
     title: str
     mutations: int = 0

@@ -47,7 +47,7 @@ LISTED = re.compile(
 EXAMPLE = re.compile(r"^ +mobilenetv2 .*$", re.MULTILINE)
 """A command in a help text."""
 ALONE = EXPORTED.keys() - FORMATS
-"""What is written only by name, since it is no file for a runtime."""
+"""Format that is written by its name only, since it is no file for a runtime."""
 
 
 def literals(node: ast.AST) -> list[str]:

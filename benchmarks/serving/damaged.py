@@ -35,7 +35,7 @@ HEADS = "request, heads of HTTP"
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the requests of a kind."""
+    """Outcomes of the requests of a kind."""
 
     statuses: Counter[int] = field(default_factory=Counter)
     slowest: float = 0.0

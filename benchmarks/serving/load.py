@@ -44,7 +44,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Load:
-    """What became of a load."""
+    """Outcomes of the requests of a load."""
 
     samples: list[Sample] = field(default_factory=list)
     begin: float = 0.0

@@ -49,7 +49,7 @@ def block(language: str) -> str:
 
 
 def printed(line: list[str], folder: Path) -> str:
-    """What a command prints there."""
+    """Run a command there, and return its output."""
     run = subprocess.run(line, cwd=folder, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout

@@ -20,7 +20,7 @@ CONFIG = ModelConfig(SPEC, Preprocessing.default(SPEC), Labels(("hat", "鞋", "t
 
 @pytest.fixture(autouse=True)
 def lacking(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What the installation lacks: at first nothing, whether 'make web' has run here or not."""
+    """Files that the installation lacks: none at first, whether or not 'make web' has run here."""
     said = [""]
     monkeypatch.setattr("mobilenetv2.serving.page_facts.missing_vendor", lambda: said[-1])
     return said

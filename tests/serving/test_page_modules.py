@@ -381,25 +381,29 @@ def test_photos_that_the_server_refuses_as_too_small_are_refused_here(node: Run)
     assert "3 x 9 像素太少" in said[4] and said[4].endswith("至少须为 4 像素")
 
 
-def test_words_are_in_both_languages_and_used(node: Run) -> None:
+# Keys that end in a name: of a place, of what computes.
+MADE = {f"place.{one}{end}" for one in ("server", "device", "both") for end in ("", "Hint")}
+MADE |= {"device.wasm", "device.webgpu"}
+
+
+@pytest.mark.parametrize("module", ["words_page", "words_teach"])
+def test_words_are_in_both_languages_and_used(node: Run, module: str) -> None:
     script = """
-    import { WORDS } from "./words_page.js";
+    const { WORDS } = await import(`./${given}.js`);
     console.log(JSON.stringify(WORDS));
     """
-    words = node(script)
+    words = node(script, module)
     english, chinese = words["en"], words["zh"]
     assert english.keys() == chinese.keys()
     for key, text in english.items():
         assert set(re.findall(r"{\w+}", text)) == set(re.findall(r"{\w+}", chinese[key])), key
     others = [path for path in PAGE.glob("*.js") if not path.name.startswith("words_")]
     used = "".join(path.read_text("utf-8") for path in [*others, PAGE / "index.html"])
-    # Keys that end in a name: of a place, of what computes.
-    made = {f"place.{one}{end}" for one in ("server", "device", "both") for end in ("", "Hint")}
-    made |= {"device.wasm", "device.webgpu"}
-    for key in english.keys() - made:
+    for key in english.keys() - MADE:
         assert f'"{key}"' in used, key
     for key in re.findall(r'say\("([\w.]+)"', used):
-        assert key in english or key.startswith("teach."), key
+        if key.startswith("teach.") == (module == "words_teach"):
+            assert key in english, key
 
 
 def test_texts_take_values_and_the_language_of_the_browser(node: Run) -> None:

@@ -120,7 +120,7 @@ def running(line: list[str], port: int) -> Iterator[None]:
 
 
 def certificates(folder: Path) -> ssl.SSLContext:
-    """What a client trusts: the certificate of nginx, or the authority that Caddy has made."""
+    """Certificates that a client trusts: that of nginx, or the authority that Caddy has made."""
     (found,) = [*folder.glob("cert.pem"), *folder.glob(AUTHORITY)]
     return ssl.create_default_context(cafile=found)
 

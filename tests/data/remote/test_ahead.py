@@ -23,7 +23,7 @@ def content(part: Part) -> bytes:
 
 
 class Server:
-    """What fetches parts of the files, and remembers what it was asked for."""
+    """Transport that remembers which parts of files it was asked for."""
 
     def __init__(self) -> None:
         self.asked: list[list[Part]] = []

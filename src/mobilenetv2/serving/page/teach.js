@@ -303,7 +303,7 @@ export class Teacher extends EventTarget {
   /** @param {Photo} photo @param {unknown} error */
   #takeOut(photo, error) {
     const said = sentence(error);
-    // Of a file that cannot be read, the sentence names it already.
+    // The sentence on a file that cannot be read has its name already.
     const isNamed = said.startsWith(photo.name);
     const why = isNamed ? said : this.page.say("teach.broken", { name: photo.name, why: said });
     this.problems = [...this.problems, why];
