@@ -1,6 +1,7 @@
 """Connections of the server: how many there may be, and how long one may send no request."""
 
 import asyncio
+import time
 from typing import Any
 
 import uvicorn
@@ -33,6 +34,14 @@ def most_connections(processes: int) -> int:
     return max(files // 4, min(MOST_CONNECTIONS, free), 1)
 
 
+def now() -> float:
+    """Return the time in seconds, finely enough that no two connections came at the same one.
+
+    uvloop's own has milliseconds, and stands still while one round accepts many connections.
+    """
+    return time.perf_counter()
+
+
 def limited(kind: type[Any], most: int) -> type[Any]:
     """Return a protocol of uvicorn that makes room for a new connection when there are too many.
 
@@ -50,7 +59,7 @@ def limited(kind: type[Any], most: int) -> type[Any]:
         def connection_made(self, transport: asyncio.Transport) -> None:
             """Count the connection, and close one if there are too many."""
             super().connection_made(transport)
-            self.idle_since, self.last_cycle = self.loop.time(), None
+            self.idle_since, self.last_cycle = now(), None
             open_ones = [one for one in self.connections if not one.transport.is_closing()]
             if len(open_ones) > most:
                 idle = [one for one in open_ones if one is not self and is_idle(one)]
@@ -74,12 +83,11 @@ async def sweep(state: uvicorn.server.ServerState, seconds: float) -> None:
         state: the server's state.
         seconds: longest time without a request.
     """
-    loop = asyncio.get_running_loop()
     while True:
         await asyncio.sleep(min(SWEEP_SECONDS, seconds))
         for connection in list(state.connections):
             one: Any = connection
             if not is_idle(one) or one.cycle is not one.last_cycle:
-                one.idle_since, one.last_cycle = loop.time(), one.cycle
-            elif loop.time() - one.idle_since > seconds:
+                one.idle_since, one.last_cycle = now(), one.cycle
+            elif now() - one.idle_since > seconds:
                 one.transport.abort()
