@@ -124,6 +124,7 @@ EXTRAS = {
     "torch": "torch",
     "matplotlib": "torch",
     "sklearn": "torch",
+    "scipy": "torch",
     "keras": "keras",
     "tensorflow": "keras",
     "jax": "jax",

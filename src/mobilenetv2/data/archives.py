@@ -280,6 +280,17 @@ class TarSource(Source):
         """Return the bytes of a file."""
         return self._members[name].size
 
+    def part_of(self, name: str) -> tuple[int, int]:
+        """Return the place of a file's first byte in the uncompressed archive, and its bytes.
+
+        Raises:
+            DataError: it is a sparse file, which is in several places.
+        """
+        member = self._members[name]
+        if member.issparse():
+            raise DataError(f"{self.place}/{name}: a sparse file, which is not supported")
+        return member.offset_data, member.size
+
     def _part(self, offset: int, size: int) -> bytes:
         if self._data is not None:
             with self._lock:  # photos are read in threads

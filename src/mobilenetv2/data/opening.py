@@ -33,8 +33,8 @@ def open_source(
 ) -> Source:
     """Open a folder, an archive, shards, or a folder that holds archives only.
 
-    Of the last kind are a folder with an archive for each split (train.zip, test.zip), and one with
-    a single archive.
+    Of the last kind are a folder with an archive for each split (train.zip, test.zip), one with
+    a single archive, and one with the official archives of ImageNet.
 
     Args:
         path: the place.
@@ -47,6 +47,7 @@ def open_source(
         OSError: a pipe or a device, or it may not be read.
     """
     from mobilenetv2.data.archives import ArchivesSource, open_archive
+    from mobilenetv2.data.imagenet import ImageNetSource, has_imagenet
     from mobilenetv2.data.layout import split_of
     from mobilenetv2.data.shards.foreign import is_tars
 
@@ -55,6 +56,8 @@ def open_source(
         return open_shards(LocalFiles(folder), ignore)
     if path.is_dir():
         require_no_model(path)
+        if has_imagenet(path):
+            return ImageNetSource(path, ignore)
         found = [
             below
             for below in sorted(path.iterdir())
