@@ -129,6 +129,11 @@ def test_the_same_is_in_the_shards(archives: tuple[Path, list[str]], tmp_path: P
             assert after.splits[name].source.read(one.name) == split.source.read(one.name)
 
 
+def test_data_info_counts_the_archives(archives: tuple[Path, list[str]]) -> None:
+    found = mn.data_info(archives[0])
+    assert (found.kind, found.photos, len(found.classes)) == ("archives", 3000, 1000)
+
+
 def test_one_archive_of_photos_is_enough(archives: tuple[Path, list[str]], tmp_path: Path) -> None:
     train = linked(archives[0], tmp_path / "train", VALIDATION, DEVKIT)
     assert [*open_dataset(train).splits] == ["train"]

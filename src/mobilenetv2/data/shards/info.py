@@ -10,6 +10,7 @@ from typing import Any
 from mobilenetv2.data.archives import ArchivesSource, TarSource, ZipSource
 from mobilenetv2.data.batches import in_parallel
 from mobilenetv2.data.dataset import Split, open_dataset
+from mobilenetv2.data.imagenet import ImageNetSource
 from mobilenetv2.data.shards.index import Shard
 from mobilenetv2.data.shards.source import ShardSource
 from mobilenetv2.data.sources import FolderSource, MemorySource, Source
@@ -25,6 +26,7 @@ KINDS: Mapping[type[Source], str] = {
     ZipSource: "archive",
     TarSource: "archive",
     ArchivesSource: "archives",
+    ImageNetSource: "archives",
     ListedSource: "table",
     InsideSource: "parquet",
     MemorySource: "built-in",
