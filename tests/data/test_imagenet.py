@@ -266,4 +266,6 @@ def test_the_whole_path_runs(
     found = json.loads((tmp_path / "evaluation.json").read_text("utf-8"))
     assert found["images"] == 1000
     config = json.loads((tmp_path / "run" / "best" / "config.json").read_text("utf-8"))
-    assert tuple(config["labels"]["names"]) == imagenet_classes()[1]
+    assert (*map(tuple, (config["labels"]["names"], config["labels"]["wordnet"])),) == (
+        imagenet_classes()
+    )

@@ -97,6 +97,14 @@ def test_the_background_shifts_imagenets_labels_by_one_or_not() -> None:
     assert first.wordnet[0] is None and last.wordnet[1000] is None
 
 
+def test_folders_of_imagenets_ids_have_its_names() -> None:
+    names, ids = imagenet_classes()
+    found = Labels.of_folders(ids)
+    assert (found.names, found.wordnet, found.background) == (names, ids, None)
+    assert Labels.of_folders(ids[:10]) == Labels(ids[:10])
+    assert Labels.of_folders(("hat", "shoes")) == Labels(("hat", "shoes"))
+
+
 def test_labels_that_cannot_be_are_named() -> None:
     with pytest.raises(SpecError, match="2 names but 1 WordNet ids"):
         Labels(("a", "b"), ("n1",))

@@ -221,6 +221,12 @@ class Labels:
         return cls(names, (), {"first": 0, "last": classes - 1, None: None}[background])
 
     @classmethod
+    def of_folders(cls, classes: tuple[str, ...]) -> "Labels":
+        """Return labels by the names of class folders: ImageNet's, if these are its WordNet ids."""
+        imagenet = cls.imagenet()
+        return imagenet if classes == imagenet.wordnet else cls(classes)
+
+    @classmethod
     def imagenet(cls, background: Literal["first", "last"] | None = None) -> "Labels":
         """Return the 1,000 ImageNet classes, if requested with a background class."""
         names, ids = imagenet_classes()

@@ -23,6 +23,7 @@ from mobilenetv2.locks import INSIDE, hold
 from mobilenetv2.model import store
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import shown
+from mobilenetv2.spec.records import Labels
 from mobilenetv2.text import csv_text, escaped, json_text, quoted
 from mobilenetv2.training.checkpoint import COLUMNS, Checkpoint, Row, damaged
 from mobilenetv2.training.recipe import Recipe
@@ -209,7 +210,7 @@ class RunFolder:
                 f"{self.checkpoint}: belongs to another recipe than {self.recipe}; start a new run"
             )
         of, found = saved.config.labels.names, f"the data has {quoted(classes)}"
-        if of != classes:
+        if saved.config.labels not in (Labels.of_folders(classes), Labels(classes)):
             raise RunError(
                 f"{self.checkpoint}: belongs to a run on {quoted(of)}, and {found}; start a new run"
             )

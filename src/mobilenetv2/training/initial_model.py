@@ -53,7 +53,7 @@ def initial_model(
     Raises:
         RecipeError: the recipe's classifier does not suit the classes, or cannot be fitted alone.
     """
-    labels, network, head = Labels(classes), recipe.network, recipe.classifier
+    labels, network, head = Labels.of_folders(classes), recipe.network, recipe.classifier
     if head.outputs == "logit" and len(classes) != 2:
         raise RecipeError(
             f"classifier.outputs = 'logit' needs two classes, and the data has {len(classes)}; "
