@@ -1,8 +1,12 @@
 """Predictions on Ray: the answers of the plain path, whatever happens to the workers."""
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -210,3 +214,50 @@ def _command(process: Any) -> str:
         return " ".join(process.cmdline())
     except Exception:  # it has ended
         return ""
+
+
+@pytest.mark.slow
+def test_a_cluster_at_an_address_gives_the_same_answers(
+    model: Path, folder: Path, tmp_path: Path
+) -> None:
+    """In processes of their own: Ray Client and a Ray of this machine exclude each other."""
+    pytest.importorskip("ray", reason=NEEDED)
+    wanted, found = tmp_path / "wanted.csv", tmp_path / "found.csv"
+    code = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
+    port = free_port()
+    said = tmp_path / "head.txt"
+    home = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    with said.open("w") as log:
+        head = subprocess.Popen(
+            [sys.executable, "-c", code, "start", "--head", "--port", str(free_port() + 1),
+             "--ray-client-server-port", str(port), "--include-dashboard=false", "--num-cpus=2",
+             "--object-store-memory=200000000", "--block"],
+            stdout=log, stderr=log, env=home,
+        )  # fmt: skip
+    try:
+        for _ in range(120):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            assert head.poll() is None, said.read_text()
+            time.sleep(0.5)
+        [*predict(folder, model, output=wanted)]
+        command = [
+            sys.executable, "-m", "mobilenetv2", "predict", str(folder), "--model", str(model),
+            "--output", str(found), "--on", f"ray://127.0.0.1:{port}",
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    finally:
+        head.terminate()
+        head.wait(30)
+    assert done.returncode == 1, done.stderr  # one photo is unreadable
+    assert found.read_bytes() == wanted.read_bytes()
+
+
+def free_port() -> int:
+    """Return a port above those that Ray gives its workers."""
+    for port in range(20_001 + os.getpid() % 9_000, 32_000):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is free")

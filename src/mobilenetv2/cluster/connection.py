@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilenetv2 import __version__
@@ -24,6 +25,8 @@ SCHEME = "ray://"
 ADDRESS = "RAY_ADDRESS"
 PORT = 10001
 """Port of Ray Client where an address names none; Ray's own default."""
+TOKEN = Path("~/.ray/auth_token")
+"""File of the user's token, where no variable names another."""
 STORE = 512 * 1024**2
 """Bytes of the object store of a Ray of this machine, which holds what is on its way."""
 PATIENCE = 5.0
@@ -88,6 +91,29 @@ def _place(address: str) -> tuple[str, int]:
     return host, int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 0
 
 
+def package(on: str) -> Any:
+    """Import Ray with its statistics off, and return the package.
+
+    Args:
+        on: the Ray that will be connected to, as :func:`parse` takes it.
+
+    Raises:
+        MissingExtra: Ray is not installed.
+        MobileNetV2Error: ``on`` names no Ray.
+
+    Example:
+        >>> from mobilenetv2.cluster.connection import package
+        >>> package("ray").__name__  # doctest: +SKIP
+        'ray'
+    """
+    if parse(on).client and _has_token():  # Ray Client reads this as Ray is imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    with suppress_greetings():
+        return require("ray")
+
+
 @contextmanager
 def connected(on: str) -> Iterator[Any]:
     """Connect to Ray for the block of a ``with`` statement, and yield the package ``ray``.
@@ -110,10 +136,7 @@ def connected(on: str) -> Iterator[Any]:
         1
     """
     where = parse(on)
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
-    with suppress_greetings():
-        ray = require("ray")
+    ray = package(on)
     if ray.is_initialized():
         yield ray
         return
@@ -130,6 +153,12 @@ def connected(on: str) -> Iterator[Any]:
         with suppress_greetings():
             ray.shutdown()
         quiet.setLevel(before)
+
+
+def _has_token() -> bool:
+    """Return whether the user has a token for Ray's clusters, which they ask for by default."""
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    return bool(named) or TOKEN.expanduser().is_file()
 
 
 def _start_here(ray: Any) -> None:
@@ -154,7 +183,7 @@ def _connect(ray: Any, where: Where) -> None:
             ray.init(address=address, **({"log_to_driver": False} if where.client else _QUIET))
     except (ConnectionError, RuntimeError, OSError, ValueError) as error:
         said = " ".join(str(error).split())
-        advice = "is a Ray of the same version running there?"
+        advice = "is a Ray there, and is this user's RAY_AUTH_TOKEN the cluster's?"
         if "ersion" in said:
             advice = f"install there what is here: {_versions()}"
         raise MobileNetV2Error(f"{address}: Ray cannot connect ({said}); {advice}") from None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from numpy.typing import NDArray
 
 from mobilenetv2.data.photos import CollectedPhotos, Photos, collect
-from mobilenetv2.errors import MobileNetV2Error, argument, require
+from mobilenetv2.errors import MobileNetV2Error, argument
 from mobilenetv2.images.photo import Photo, network_picture_noted
 from mobilenetv2.model.outputs import probabilities
 from mobilenetv2.networks.given_model import AnyModel
@@ -242,10 +242,11 @@ def _cluster(
         raise MobileNetV2Error(
             f"{argument('on', on)} computes on CPUs with the other runtimes; leave out {named}"
         )
-    require("ray")
+    from mobilenetv2.cluster.connection import package
     from mobilenetv2.runtime.on_ray import Cluster
 
     require_threads(threads)
+    package(on)
     return Cluster(on, workers, threads)
 
 
