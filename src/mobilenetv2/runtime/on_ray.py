@@ -71,7 +71,7 @@ class Bytes:
 
 
 Sent: TypeAlias = Reference | Bytes | NDArray
-"""What a worker gets of a photo; an array is a picture for the network."""
+"""Form in which a photo goes to a worker; an array is a picture for the network."""
 
 
 class Elsewhere(NamedTuple):
