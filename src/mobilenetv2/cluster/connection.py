@@ -148,11 +148,27 @@ def connected(on: str) -> Iterator[Any]:
             _start_here(ray)
         else:
             _connect(ray, where)
-        yield ray
+        with _without_prints():
+            yield ray
     finally:
         with suppress_greetings():
             ray.shutdown()
         quiet.setLevel(before)
+
+
+@contextmanager
+def _without_prints() -> Iterator[None]:
+    """Keep Ray from printing the deaths of workers on stdout, which no setting of it does."""
+    worker = sys.modules.get("ray._private.worker")
+    printing = getattr(worker, "print_to_stdstream", None)
+    if printing is None:
+        yield
+        return
+    setattr(worker, printing.__name__, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        setattr(worker, printing.__name__, printing)
 
 
 def _has_token() -> bool:

@@ -274,7 +274,8 @@ class Team:
         self._closed = True
         self._watch.join()
         for actor in (*self._ready, *(one for one, _ in self._starting)):
-            self.ray.kill(actor)
+            with contextlib.suppress(self.ray.exceptions.RayError, ConnectionError):
+                self.ray.kill(actor)
 
     @contextmanager
     def place(self) -> Iterator[Any]:
