@@ -71,5 +71,5 @@ $(STAMPS)/dev: $(BIN)/python pyproject.toml constraints.txt
 	touch $@ $(STAMPS)/torch
 
 $(STAMPS)/all: $(STAMPS)/dev
-	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,remote,serve,against,clients,object-store,dev]"
+	$(PIP) --constraint constraints.txt --editable ".[export,jax,hub,tensorboard,heic,parquet,zstd,remote,ray,serve,against,clients,object-store,dev]"
 	touch $@

@@ -32,6 +32,7 @@ DISTRIBUTIONS = {
     "sklearn": "scikit-learn",
     "ai_edge_litert": "ai-edge-litert",
     "python_multipart": "python-multipart",
+    "ray": "ray[data,train]",
 }
 """Import names that are not the name to install."""
 

@@ -146,6 +146,7 @@ EXTRAS = {
     "pyarrow": "parquet",
     "zstandard": "zstd",
     "fsspec": "remote",
+    "ray": "ray",
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",

@@ -48,13 +48,14 @@ def test_every_option_is_an_argument_of_the_same_name(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(room, "train", noted)
     words = "digits --set a=1 --set b=2 --recipe r --epochs 3 --seed 4 --edition jax --private"
-    words += " --ignore x --ignore y/z --zip-encoding gbk"
+    words += " --ignore x --ignore y/z --zip-encoding gbk --on ray --workers 2"
     main(["train", *words.split(), "--find-rate", "--weights", "none", "--overwrite"])
     assert given == {
         "data": "digits", "output": None, "weights": "none", "recipe": "r", "edition": "jax",
         "changes": ["a=1", "b=2"], "epochs": 3, "minutes": None, "seed": 4, "find_rate": True,
         "device": "cpu", "resume": False, "overwrite": True, "private": True,
         "ignore": ["x", "y/z"], "zip_encoding": "gbk", "deterministic": False,
+        "on": "ray", "workers": 2,
     }  # fmt: skip
     main(["train", "photos", "--output", "x", "--minutes", "2", "--resume", "--device", "cuda"])
     defaults = {name: one.default for name, one in inspect.signature(train).parameters.items()}

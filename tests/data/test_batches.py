@@ -188,7 +188,7 @@ def test_no_job_is_started_and_no_thread_is_left_after_the_end(end: str) -> None
         with pytest.raises(OSError, match="the disk is gone"):
             next(results)
     else:
-        results.close()  # type: ignore[attr-defined]
+        results.close()
     count = len(started)
     time.sleep(0.05)
     assert count == len(started) < 300  # of the 403 that were in flight

@@ -19,6 +19,7 @@ EXAMPLES = """\
   mobilenetv2 predict holiday/ --model runs/photos/best --output holiday.csv --resume
   mobilenetv2 predict holiday/ --model runs/photos/best --copy-to sorted --threshold 0.8
   mobilenetv2 predict photos.zip --json
+  mobilenetv2 predict photos.zip --on ray://head:10001 --output photos.csv
 """
 FIRST = 20
 """Rows from which the widths of a table's columns are taken; later ones may be wider."""
@@ -40,6 +41,15 @@ def add_options(parser: Parser) -> None:
     parser.add_shared("--flips", "--device", "--fast-decode")
     parser.add_argument("--batch", type=int, metavar="N", help="photos in a batch")
     parser.add_flag("--unordered", "give each answer as soon as it is there, in any order")
+    parser.add_argument(
+        "--on", metavar="RAY",
+        help="compute on Ray: ray for this machine, ray://HOST:PORT for a cluster",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, metavar="N",
+        help="number of workers with --on, each with --threads threads, by default one (default: "
+        "as many as there are CPUs for)",
+    )  # fmt: skip
     out = parser.add_mutually_exclusive_group()
     out.add_argument("--json", action="store_true", help="print one JSON object per line on stdout")
     out.add_argument(
@@ -75,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         preprocessing=arguments.preprocessing, resize=arguments.resize, ignore=arguments.ignore,
         output=file, output_kind="csv" if arguments.csv else None, top=arguments.top,
         resume=arguments.resume, overwrite=arguments.overwrite, copy_to=arguments.copy_to,
-        threshold=arguments.threshold, links=arguments.links,
+        threshold=arguments.threshold, links=arguments.links, on=arguments.on,
+        workers=arguments.workers,
     )  # fmt: skip
     announce()
     first = ""

@@ -19,6 +19,7 @@ EXAMPLES = """\
   mobilenetv2 train photos/ --set 'classifier.hidden=[100]' --output runs/hidden
   mobilenetv2 train photos/ --output runs/photos --resume
   torchrun --nproc-per-node 2 -m mobilenetv2 train photos/ --output runs/photos
+  mobilenetv2 train photos/ --output runs/photos --on ray --workers 2
 """
 
 
@@ -71,6 +72,15 @@ def add_options(parser: Parser) -> None:
         "compute in one thread, so that the number of cores does not change a bit of the result; "
         "with torch on the CPU",
     )  # fmt: skip
+    parser.add_argument(
+        "--on", metavar="ray[://HOST:PORT]",
+        help="train by Ray: on this machine, or on the cluster with this address, all of whose "
+        "machines reach DATA and RUN",
+    )  # fmt: skip
+    parser.add_argument(
+        "--workers", type=int, metavar="N",
+        help="number of Ray's processes, which train one network together (default: 1)",
+    )  # fmt: skip
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--resume", action="store_true", help="continue an interrupted run")
     again.add_argument("--overwrite", action="store_true", help="replace an existing run")
@@ -95,12 +105,15 @@ def run(arguments: argparse.Namespace) -> int:
             device=arguments.device, resume=arguments.resume, overwrite=arguments.overwrite,
             private=arguments.private, ignore=arguments.ignore,
             zip_encoding=arguments.zip_encoding, deterministic=arguments.deterministic,
+            on=arguments.on, workers=arguments.workers,
         )  # fmt: skip
     except Stopped as stopped:
         if getattr(stopped, "told", False):
             return INTERRUPTED
         device = [] if arguments.device == "cpu" else ["--device", arguments.device]
-        again = ["train", arguments.data, "--output", stopped.folder, *device, "--resume"]
+        by = ["--on", arguments.on] if arguments.on else []
+        by += ["--workers", str(arguments.workers)] if arguments.workers else []
+        again = ["train", arguments.data, "--output", stopped.folder, *device, *by, "--resume"]
         say(f"stopped; continue with: {shlex.join(['mobilenetv2', *again])}")
         return INTERRUPTED
     if not run.group.writes:

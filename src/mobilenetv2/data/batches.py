@@ -6,7 +6,7 @@ nothing has to be copied between processes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from queue import Empty, SimpleQueue
@@ -77,7 +77,7 @@ def in_parallel(
     ahead: int = AHEAD,
     ordered: bool = True,
     awaited: bool = False,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield results in the order of the jobs, computed ahead; the first error is raised.
 
     The photos that a job reads share the memory of :mod:`mobilenetv2.images.memory` until it ends.

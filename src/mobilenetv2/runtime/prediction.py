@@ -17,7 +17,8 @@ from mobilenetv2.progress import say
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
 from mobilenetv2.runtime.given_options import GivenLabels, GivenPreprocessing, given_options
 from mobilenetv2.runtime.lasting import callers_of
-from mobilenetv2.runtime.loading import LoadedModel, features_of, load_for_many, settings_of
+from mobilenetv2.runtime.loading import TORCH, LoadedModel, features_of, load_for_many, settings_of
+from mobilenetv2.runtime.predictor import require_threads
 from mobilenetv2.runtime.stream import Answers, FirstPhoto, Sinks, stream
 from mobilenetv2.spec.records import Preprocessing, Resize
 from mobilenetv2.spec.standard import EMBEDDED
@@ -25,6 +26,7 @@ from mobilenetv2.text import counted
 
 if TYPE_CHECKING:
     from mobilenetv2.runtime.fastest import Allowed
+    from mobilenetv2.runtime.on_ray import Cluster
     from mobilenetv2.runtime.output.rows import Kind
 
 
@@ -44,6 +46,7 @@ def predict(
     threshold: float = THRESHOLD, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
+    on: str | None = None, workers: int | None = None,
 ) -> Answers[Answer]: ...  # fmt: skip
 
 
@@ -59,6 +62,7 @@ def predict(
     threshold: float = THRESHOLD, links: bool = False,
     labels: GivenLabels | None = None, preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None, ignore: str | Sequence[str] = (),
+    on: str | None = None, workers: int | None = None,
 ) -> Answers[Features]: ...  # fmt: skip
 
 
@@ -89,6 +93,8 @@ def predict(
     preprocessing: GivenPreprocessing | None = None,
     resize: Resize | None = None,
     ignore: str | Sequence[str] = (),
+    on: str | None = None,
+    workers: int | None = None,
 ) -> Answers[Answer] | Answers[Features]:
     """Predict the classes of photos, with one answer for each photo, in order.
 
@@ -142,6 +148,11 @@ def predict(
         resize: for such a file: 'stretch', 'cover' (central square) or 'none'. Default: the file's
             metadata, else 'stretch'.
         ignore: patterns of names in folders that are passed over, such as "raw*".
+        on: 'ray' for a Ray of this machine, started and stopped here, or 'ray://HOST:PORT' for a
+            Ray cluster, whose workers read and compute the photos; the answers are the same. It is
+            connected to when the first answer is taken.
+        workers: number of workers of the cluster, each of ``threads`` threads, by default one.
+            Default: as many as it has CPUs for.
 
     Returns:
         An iterator over :class:`Answer` (with ``features``, :class:`Features`) and
@@ -175,7 +186,10 @@ def predict(
         if settings := settings_before(Path(output)):
             before = Before(str(settings.get("runtime")), settings.get("int8 file"))
     outputs: Literal["features", "logits"] = "features" if features else "logits"
-    first = FirstPhoto(found.alone)
+    cluster = _cluster(on, workers, threads, runtime, device)
+    if cluster is not None:
+        threads = cluster.threads
+    first = FirstPhoto(found.alone if cluster is None else None)
     loaded = load_for_many(
         model, outputs, runtime=runtime, device=device, threads=threads, precision=precision,
         sample=partial(_sample_of, found), before=before, flips=flips, fast_decode=fast_decode,
@@ -207,11 +221,33 @@ def predict(
         folders = PhotoFolders(Path(copy_to), loaded.config.labels.names, threshold, links)
     sinks = Sinks(wanted, folders, top)
     if features:
-        made = stream(loaded, found, Features, batch, ordered, sinks, progress, threads, first)
+        made = stream(loaded, found, Features, batch, ordered, sinks, progress, threads, first,
+                      cluster)  # fmt: skip
         return Answers(made, sinks)
     make = _answer_of(loaded)
-    answers = stream(loaded, found, make, batch, ordered, sinks, progress, threads, first)
+    answers = stream(loaded, found, make, batch, ordered, sinks, progress, threads, first, cluster)
     return Answers(answers, sinks)
+
+
+def _cluster(
+    on: str | None, workers: int | None, threads: int | None, runtime: str | None, device: str
+) -> "Cluster | None":
+    """Return where photos are computed; None for this process."""
+    if on is None:
+        if workers is not None:
+            raise MobileNetV2Error(f"{argument('workers')} is for a cluster; give {argument('on')}")
+        return None
+    if runtime == TORCH or device != "cpu":
+        named = argument("runtime", TORCH) if device == "cpu" else argument("device", device)
+        raise MobileNetV2Error(
+            f"{argument('on', on)} computes on CPUs with the other runtimes; leave out {named}"
+        )
+    from mobilenetv2.cluster.connection import package
+    from mobilenetv2.runtime.on_ray import Cluster
+
+    require_threads(threads)
+    package(on)
+    return Cluster(on, workers, threads)
 
 
 def _sample_of(photos: CollectedPhotos, record: Preprocessing) -> NDArray:

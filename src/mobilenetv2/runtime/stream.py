@@ -17,11 +17,12 @@ from mobilenetv2.images.notes import Note, Tally
 from mobilenetv2.images.photo import Photo, network_picture_noted, path_of
 from mobilenetv2.progress import say, track
 from mobilenetv2.runtime.answers import Answer, Features, Unreadable
-from mobilenetv2.runtime.bulk import compute
+from mobilenetv2.runtime.bulk import Computed, compute
 from mobilenetv2.runtime.loading import LoadedModel
 from mobilenetv2.spec.records import Preprocessing
 
 if TYPE_CHECKING:  # what writes and sorts is imported where it is asked for
+    from mobilenetv2.runtime.on_ray import Cluster
     from mobilenetv2.runtime.output.file import AnswerFile
     from mobilenetv2.runtime.output.journal import Identity
     from mobilenetv2.runtime.output.sorting import PhotoFolders
@@ -146,6 +147,7 @@ def stream(
     read: Callable[[Photo, Preprocessing], tuple[NDArray, tuple[Note, ...]]] = (
         network_picture_noted
     ),
+    cluster: "Cluster | None" = None,
 ) -> Generator[Made | Unreadable, None, None]:
     """Yield a result for each photo, made of the outputs of a loaded model.
 
@@ -161,23 +163,35 @@ def stream(
         progress: True to show how far the work is.
         threads: number of threads that read photos, where one computes. Default: one for each core.
         read: function that reads a photo for the network, called in threads.
+        cluster: what reads and computes the photos instead of this process.
     """
     record, noted = loaded.config.preprocessing, Tally()
 
     def load(todo: _Todo) -> tuple[str, NDArray]:
         name = str(path_of(todo.photo) or MEMORY)
         picture, notes = read(todo.photo, record)
-        for note in notes:
-            noted.add(name, note)
+        take(todo.photo, notes)
         return name, picture
 
-    def results() -> Generator[Made | Unreadable, None, None]:
+    def take(photo: Photo, notes: tuple[Note, ...]) -> None:
+        for note in notes:
+            noted.add(str(path_of(photo) or MEMORY), note)
+
+    def computed() -> Iterator[Computed[_Todo]]:
+        todos = _left(photos, sinks.file)
+        if cluster is not None:
+            return cluster.compute(
+                loaded.predict, record, todos, lambda todo: todo.photo, take, batch=batch,
+                one_by_one=photos.slow, ordered=ordered, awaited=photos.awaited,
+            )  # fmt: skip
         # An iterator may be slow, such as a camera, so that few photos are awaited at a time.
-        done = compute(
-            loaded.predict, _left(photos, sinks.file), load, batch=batch, threads=threads,
+        return compute(
+            loaded.predict, todos, load, batch=batch, threads=threads,
             ahead=1 if photos.slow else AHEAD, ordered=ordered, awaited=photos.awaited,
         )  # fmt: skip
-        for one in done:
+
+    def results() -> Generator[Made | Unreadable, None, None]:
+        for one in computed():
             path = path_of(one.item.photo)
             result: Made | Unreadable
             if isinstance(one.outputs, ImageError | OutputError):

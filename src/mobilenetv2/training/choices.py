@@ -21,6 +21,7 @@ from mobilenetv2.networks.given_model import Trained, path_or_name
 from mobilenetv2.progress import say
 from mobilenetv2.spec.mapping import suggestion
 from mobilenetv2.text import several
+from mobilenetv2.training.distributed import Group
 from mobilenetv2.training.folder import find_run
 from mobilenetv2.training.job import Job
 from mobilenetv2.training.recipe import Recipe
@@ -149,6 +150,23 @@ def _recipe(
             f"or give {recipe_key('trained', 'all')}"
         )
     return found
+
+
+def check_group(job: Job, group: Group) -> None:
+    """Raise RecipeError if a job cannot be divided among several processes."""
+    if group.size == 1:
+        return
+    alone = f"start one process, without {group.launcher.name} (which started {group.size})"
+    if job.edition != "torch":
+        raise RecipeError(
+            f"{argument('edition', job.edition)} trains in one process; {alone}, or leave out "
+            f"{argument('edition')}"
+        )
+    if job.recipe.trained == "later":
+        raise RecipeError(
+            "trained = 'later' trains on a file of cached feature maps, which one process makes "
+            f"and reads; {alone}, or give {recipe_key('trained', 'all')} and freezing.blocks"
+        )
 
 
 def locate_weights(job: Job) -> Path | None:

@@ -15,11 +15,12 @@ import base64
 import os
 import pickle
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mobilenetv2.errors import MobileNetV2Error, RunError, argument, require
@@ -100,6 +101,37 @@ def launched() -> Launch | None:
     return Launch(rank, size, local_rank, local_size, restarts, most > 0, job)
 
 
+class Launcher:
+    """The program that started the processes of a training: this class is ``torchrun``."""
+
+    name = "torchrun"
+    """Name, for messages."""
+    asked: Callable[[], bool] | None = None
+    """A function that returns True after the user wants the training to stop; None if Ctrl-C and
+    SIGTERM reach this process."""
+
+    def place(self) -> "Launch | None":
+        """Return the place of this process among those that were started; None if it is alone.
+
+        Raises:
+            RunError: the environment has impossible numbers.
+        """
+        return launched()
+
+    def saved(self, group: "Group", folder: Path, figures: Mapping[str, float]) -> None:
+        """Take note of a checkpoint that was written; all processes call this.
+
+        Args:
+            group: the processes.
+            folder: the run folder.
+            figures: figures of the last finished epoch; empty before.
+        """
+
+
+TORCHRUN = Launcher()
+"""The launcher where no other one is given."""
+
+
 class Group:
     """The processes that train one network; this class is one process alone."""
 
@@ -109,6 +141,8 @@ class Group:
     """Device of this process."""
     place: Launch | None = None
     """Place of this process among those of ``torchrun``; None if it was started otherwise."""
+    launcher = TORCHRUN
+    """The program that started the processes."""
 
     @property
     def writes(self) -> bool:
@@ -261,6 +295,7 @@ class Processes(Group):
         except (RuntimeError, ValueError, OSError):  # the store is gone, or there is no reason
             if isinstance(error, Lost):
                 error = RunError(str(error))
+                error.lost = True  # type: ignore[attr-defined]
         error.told = told  # type: ignore[attr-defined]
         return error
 
@@ -301,7 +336,7 @@ def _rendezvous() -> Any:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Group]:
+def joined(device: str, launcher: Launcher = TORCHRUN) -> Iterator[Group]:
     """Yield the group of this process's training, and leave the group at the end.
 
     Where ``torchrun`` started no other process, it is this process alone. A group that a script has
@@ -310,19 +345,22 @@ def joined(device: str) -> Iterator[Group]:
 
     Args:
         device: device of this process.
+        launcher: what started the processes. Default: ``torchrun``, if it did.
 
     Raises:
         MissingExtra: PyTorch is not installed.
         RunError: the other processes do not come, or one of them failed.
     """
-    place = launched()
+    place = launcher.place()
     if place is None or place.size == 1:
         group = Group()
+        group.launcher = launcher
         group.place, group.device = place, device if place is None else place.device(device)
         yield group
         return
     with muted(place.rank > 0):
         group, leave = _join(place, device)
+        group.launcher = launcher
         group.place, group.device = place, place.device(device)
         try:
             yield group

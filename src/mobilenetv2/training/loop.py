@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 import numpy as np
@@ -43,7 +43,8 @@ def fit(run: Run) -> None:
     if run.fitted and run.recipe.epochs and not run.saved:
         run.rows = [run.fitted]
         run.group.first(lambda: store.save(run.best, run.config, run.trainer.dump()))
-    with stop_on_interrupt() as stop:
+    asked = run.group.launcher.asked
+    with nullcontext(asked) if asked else stop_on_interrupt() as stop:
         while loop.epoch < run.recipe.epochs and not run.out_of_patience:
             loop.train_epoch(stop)
             loop.finish_epoch()
@@ -130,6 +131,7 @@ class Loop:
         say(describe_epoch(run.rows[-1], recipe.epochs))
         self.epoch, self.step, self.seconds, self.sums = self.epoch + 1, 0, 0.0, np.zeros(3)
         run.group.first(lambda: self._write(arrays))
+        self._tell_launcher()
 
     def _row(self, measured: Metrics) -> Row:
         """Return the figures of the epoch, whose steps are done."""
@@ -182,6 +184,11 @@ class Loop:
     def save(self) -> None:
         """Write the checkpoint, in the first process."""
         self.run.group.first(self._write_checkpoint)
+        self._tell_launcher()
+
+    def _tell_launcher(self) -> None:
+        run = self.run
+        run.group.launcher.saved(run.group, run.folder, run.rows[-1] if run.rows else {})
 
     def _write_checkpoint(self) -> None:
         run, average, state = self.run, self.average, self.trainer.state()

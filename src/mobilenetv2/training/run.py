@@ -2,12 +2,12 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,10 +16,10 @@ from mobilenetv2.data.scan import check_classes, check_dataset
 from mobilenetv2.errors import (
     DataError,
     ImageError,
+    MobileNetV2Error,
     RecipeError,
     RunError,
     argument,
-    recipe_key,
 )
 from mobilenetv2.model.arrays import Arrays
 from mobilenetv2.networks.given_model import Trained
@@ -27,8 +27,8 @@ from mobilenetv2.progress import say
 from mobilenetv2.spec.records import ModelConfig
 from mobilenetv2.text import counted
 from mobilenetv2.training.checkpoint import Checkpoint
-from mobilenetv2.training.choices import PUBLISHED, choose_job, locate_weights
-from mobilenetv2.training.distributed import ALONE, Group, Launch, joined
+from mobilenetv2.training.choices import PUBLISHED, check_group, choose_job, locate_weights
+from mobilenetv2.training.distributed import ALONE, TORCHRUN, Group, Launch, Launcher, joined
 from mobilenetv2.training.finalise import finalise
 from mobilenetv2.training.folder import (
     RunFolder,
@@ -62,7 +62,7 @@ def train(
     find_rate: bool = False, edition: TrainedEdition | None = None, device: str = "cpu",
     resume: bool = False, overwrite: bool = False, private: bool = False,
     ignore: str | Sequence[str] = (), zip_encoding: str | None = None,
-    deterministic: bool = False,
+    deterministic: bool = False, on: str | None = None, workers: int | None = None,
 ) -> Run:  # fmt: skip
     """Train a classifier on a folder of photos, and measure it on a test split.
 
@@ -108,6 +108,9 @@ def train(
             Default: UTF-8, else code page 437.
         deterministic: compute in one thread, so that the numbers of cores and threads do not
             change a bit of the result; for edition 'torch' on device 'cpu'. Default: False.
+        on: 'ray' or 'ray://HOST:PORT' to train by Ray, on this machine or on a cluster, all of
+            whose machines reach ``data`` and ``output`` (docs/distributed.md). Default: here.
+        workers: number of Ray's processes, which train one network together. Default: 1.
 
     Returns:
         The finished run: ``best`` is the model folder, ``metrics`` has the final figures,
@@ -128,20 +131,56 @@ def train(
         4.0
     """
 
-    def chosen(place: Launch | None) -> Job:
-        if goes_on(output, place, overwrite):
-            return choose_job(
-                data, output, device=device, resume=True, private=private, ignore=ignore,
-                zip_encoding=zip_encoding,
-            )  # fmt: skip
-        return choose_job(
-            data, output, weights=weights, recipe=recipe, changes=changes, epochs=epochs,
-            minutes=minutes, seed=seed, find_rate=find_rate, edition=edition, device=device,
-            resume=resume, overwrite=overwrite, private=private, ignore=ignore,
-            zip_encoding=zip_encoding, deterministic=deterministic,
-        )  # fmt: skip
+    options: dict[str, Any] = {
+        "weights": weights, "recipe": recipe, "changes": changes, "epochs": epochs,
+        "minutes": minutes, "seed": seed, "find_rate": find_rate, "edition": edition,
+        "device": device, "resume": resume, "overwrite": overwrite, "private": private,
+        "ignore": ignore, "zip_encoding": zip_encoding, "deterministic": deterministic,
+    }  # fmt: skip
+    if on is not None:
+        from mobilenetv2.training.ray import train_on
 
-    with joined(device) as group:
+        count = 1 if workers is None else workers
+        return train_on(on, count, data, output, options, train_here)
+    if workers is not None:
+        raise MobileNetV2Error(
+            f"{argument('workers')} is the number of Ray's processes; give {argument('on', 'ray')}"
+            ", too, or start this command by torchrun"
+        )
+    return train_here(data, output, options)
+
+
+KEPT = ("device", "private", "ignore", "zip_encoding")
+"""Options of a run that also hold when it is continued."""
+
+
+def train_here(
+    data: str | PathLike[str], output: str | PathLike[str] | None, options: Mapping[str, Any],
+    launcher: Launcher = TORCHRUN,
+) -> Run:  # fmt: skip
+    """Train in this process, together with others if a launcher started them.
+
+    Args:
+        data: as in :func:`train`, as are the next two.
+        output: the run folder, or None.
+        options: the other arguments of :func:`training.choices.choose_job`, by name.
+        launcher: what started the processes. Default: ``torchrun``, if it did.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        MobileNetV2Error: an argument or the data is invalid; nothing was written.
+        Stopped: Ctrl-C. Everything is saved; ``resume`` continues.
+    """
+
+    def chosen(place: Launch | None) -> Job:
+        if goes_on(output, place, options["overwrite"]):
+            kept = {name: options[name] for name in KEPT}
+            return choose_job(data, output, resume=True, **kept)
+        return choose_job(data, output, **options)
+
+    with joined(options["device"], launcher) as group:
         job = group.first(lambda: chosen(group.place))
         name = group.place.job if group.place else ""
         return carry_out(replace(job, device=group.device, launch=name), group)
@@ -389,23 +428,6 @@ def resolve_recipe(run: Run) -> None:
     if run.job.minutes is not None:
         run.recipe = run.recipe.changed({"epochs": times.epochs(run.job.minutes)})
     say(describe_time(times, run.recipe))
-
-
-def check_group(job: Job, group: Group) -> None:
-    """Raise RecipeError if a job cannot be divided among several processes."""
-    if group.size == 1:
-        return
-    alone = f"start one process, without torchrun (which started {group.size})"
-    if job.edition != "torch":
-        raise RecipeError(
-            f"{argument('edition', job.edition)} trains in one process; {alone}, or leave out "
-            f"{argument('edition')}"
-        )
-    if job.recipe.trained == "later":
-        raise RecipeError(
-            "trained = 'later' trains on a file of cached feature maps, which one process makes "
-            f"and reads; {alone}, or give {recipe_key('trained', 'all')} and freezing.blocks"
-        )
 
 
 def check_job(job: Job) -> TrainerModule:
