@@ -217,7 +217,7 @@ def test_a_server_needs_few_packages_more() -> None:
 def test_the_names_of_the_extras_packages_are_the_declared_ones() -> None:
     found = metadata.distribution("mobilenetv2").requires or []
     named = packages(found, ["torch", "hub"])
-    assert named == ["matplotlib", "scikit-learn", "torch", "huggingface-hub"]
+    assert named == ["matplotlib", "scikit-learn", "scipy", "torch", "huggingface-hub"]
     assert shlex.join(named) == installation.join(named)
     odd = ["a>=1; python_version > '3' and extra == 'x'", "b; extra ==", "; extra == 'x'"]
     assert packages(odd, ["x"]) == []
