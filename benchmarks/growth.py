@@ -34,7 +34,7 @@ def figure(default: float, meaning: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the tables are computed from."""
+    """Figures from which the tables are computed."""
 
     start_s: float = figure(0.85, "seconds to start one process and load the model, on one core")
     read_ms: float = figure(0.005, "core-milliseconds to list a photo")
@@ -63,7 +63,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one number of photos costs."""
+    """Costs of one number of photos."""
 
     photos: int
     work: float
