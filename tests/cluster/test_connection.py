@@ -1,11 +1,16 @@
 """The connection to Ray: what names one, and what is said where there is none."""
 
+import os
 import socket
+import stat
+import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from mobilenetv2.cluster import connection
 from mobilenetv2.cluster.connection import ADDRESS, Where, connected, parse
 from mobilenetv2.errors import MissingExtra, MobileNetV2Error
 
@@ -61,3 +66,48 @@ def test_an_address_where_nobody_answers_is_refused_at_once(tmp_path: Path) -> N
             connected(f"ray://127.0.0.1:{port}"),
         ):
             pass
+
+
+def test_processes_that_start_at_once_share_one_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "home" / "auth_token"
+    monkeypatch.setattr(connection, "TOKEN", place)
+
+    def make(_: int) -> str:
+        connection._make_token()
+        return place.read_text()
+
+    with ThreadPoolExecutor(8) as threads:
+        found = {*threads.map(make, range(50))}
+    assert len(found) == 1 and len(found.pop()) == 64
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert [*place.parent.iterdir()] == [place]
+
+
+ONE_AFTER_ANOTHER = """
+import pathlib, ray
+from mobilenetv2.cluster.connection import connected
+from mobilenetv2.errors import MobileNetV2Error
+place = pathlib.Path.home() / ".ray" / "auth_token"
+place.parent.mkdir()
+place.write_text("ab" * 32)  # another process makes it, after Ray was imported here
+try:
+    with connected("ray://127.0.0.1:9"):
+        pass
+except MobileNetV2Error:
+    with connected("ray") as ray:
+        print(ray.get(ray.put("connected")))
+"""
+
+
+@pytest.mark.slow
+def test_a_ray_of_this_machine_starts_after_an_address_that_failed(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray")
+    home = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    home["HOME"] = str(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", ONE_AFTER_ANOTHER],
+        env=home, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.stdout.split() == ["connected"], done.stderr

@@ -224,12 +224,12 @@ def test_a_cluster_at_an_address_gives_the_same_answers(
     pytest.importorskip("ray", reason=NEEDED)
     wanted, found = tmp_path / "wanted.csv", tmp_path / "found.csv"
     code = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
-    port = free_port()
+    port, other = free_ports(2)
     said = tmp_path / "head.txt"
     home = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     with said.open("w") as log:
         head = subprocess.Popen(
-            [sys.executable, "-c", code, "start", "--head", "--port", str(free_port() + 1),
+            [sys.executable, "-c", code, "start", "--head", "--port", str(other),
              "--ray-client-server-port", str(port), "--include-dashboard=false", "--num-cpus=2",
              "--object-store-memory=200000000", "--block"],
             stdout=log, stderr=log, env=home,
@@ -254,10 +254,13 @@ def test_a_cluster_at_an_address_gives_the_same_answers(
     assert found.read_bytes() == wanted.read_bytes()
 
 
-def free_port() -> int:
-    """Return a port above those that Ray gives its workers."""
+def free_ports(count: int) -> list[int]:
+    """Return ports above those that Ray gives its workers."""
+    found = list[int]()
     for port in range(20_001 + os.getpid() % 9_000, 32_000):
         with socket.socket() as one, contextlib.suppress(OSError):
             one.bind(("127.0.0.1", port))
-            return port
+            found.append(port)
+        if len(found) == count:
+            return found
     raise AssertionError("no port is free")

@@ -3,11 +3,14 @@
 Ray is imported here only, with its usage statistics off.
 """
 
+import contextlib
 import importlib
 import logging
 import os
+import secrets
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -106,8 +109,7 @@ def package(on: str) -> Any:
         >>> package("ray").__name__  # doctest: +SKIP
         'ray'
     """
-    if parse(on).client and _has_token():  # Ray Client reads this as Ray is imported
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    parse(on)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with suppress_greetings():
@@ -144,6 +146,7 @@ def connected(on: str) -> Iterator[Any]:
     before = quiet.level
     quiet.setLevel(logging.CRITICAL)
     try:
+        _use_token(make=where.address is None)
         if where.address is None:
             _start_here(ray)
         else:
@@ -171,10 +174,39 @@ def _without_prints() -> Iterator[None]:
         setattr(worker, printing.__name__, printing)
 
 
+def _use_token(make: bool) -> None:
+    """Have Ray show the user's token, if there is one; it does so itself for ``ray.init()`` only.
+
+    Args:
+        make: True to write a token first if there is none. Two Rays of this machine that start at
+            once would each write its own, and the processes of one would be refused.
+    """
+    if make and not _has_token():
+        _make_token()
+    name = "ray._private.authentication.authentication_token_setup"
+    with contextlib.suppress(ImportError):  # an older Ray, which asks for no token
+        setup = importlib.import_module(name)
+        setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+
 def _has_token() -> bool:
     """Return whether the user has a token for Ray's clusters, which they ask for by default."""
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     return bool(named) or TOKEN.expanduser().is_file()
+
+
+def _make_token() -> None:
+    """Write the file of the user's token, whole and once."""
+    place = TOKEN.expanduser()
+    with contextlib.suppress(OSError):  # Ray says what is wrong with the place
+        place.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=place.parent)  # a file that only the user can read
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(secrets.token_hex(32))
+            os.link(name, place)  # it fails where another process was first
+        finally:
+            Path(name).unlink()
 
 
 def _start_here(ray: Any) -> None:
