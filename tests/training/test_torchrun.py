@@ -1,7 +1,9 @@
 """Real processes under ``torchrun``: they train as one process does, whatever ends one of them."""
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,6 +22,8 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="signals the POSIX way"),
 ]
 
+EPOCHS = 25
+"""Passes of a training that a machine joins and leaves."""
 ENDS = 300
 """Seconds after which a test gives up."""
 CHANGES = (
@@ -38,8 +42,12 @@ def set_to(*changes: str) -> list[str]:
 
 def torchrun(processes: int, *words: str, restarts: int = 0) -> subprocess.Popen[str]:
     """Start processes of this machine, as a person would."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
-    command += [str(processes), "--max-restarts", str(restarts), "--monitor-interval", "0.1"]
+    return launch("--standalone", "--nproc-per-node", str(processes), *words, restarts=restarts)
+
+
+def launch(*words: str, restarts: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--monitor-interval", "0.1"]
+    command += ["--max-restarts", str(restarts)]
     return subprocess.Popen(
         [*command, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
@@ -134,6 +142,78 @@ def test_a_worker_that_is_killed_is_replaced_and_the_run_ends_as_if_it_had_not_b
     _, errors = process.communicate(timeout=ENDS)
     assert process.returncode == 0, errors
     assert len({*seen}) == 4  # all are started anew
+    assert outcome(run) == two
+
+
+def test_a_machine_comes_and_goes(
+    photos: Path, options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two launchers stand for two machines, of which one joins later, and is lost."""
+    # Without it, PyTorch 2.13 tells who joins later no address, and all wait for ever.
+    monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
+    run, checkpoint = tmp_path / "run", tmp_path / "run" / "checkpoint.safetensors"
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    patience = "last_call_timeout=3,keep_alive_interval=1,keep_alive_max_attempt=3"
+    words = ("-m", "mobilenetv2", "train", str(photos), "--output", str(run), *options)
+    words += ("--epochs", str(EPOCHS))
+
+    def machine(first: bool) -> subprocess.Popen[str]:
+        return launch(
+            "--nnodes", "1:2", "--nproc-per-node", "1", "--rdzv-backend", "c10d",
+            "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "shapes",
+            "--rdzv-conf", f"is_host={first:d},{patience}", *words, restarts=3,
+        )  # fmt: skip
+
+    first = machine(True)
+    wait_for(run / "start.json", first)
+    second = machine(False)
+    try:  # as it joins, both start anew
+        while not workers_of(second.pid):
+            assert (first.poll(), second.poll()) == (None, None), (run / "log.jsonl").read_text()
+            time.sleep(0.05)
+        wait_for(checkpoint, first, after=time.time_ns())
+        before = Checkpoint.load(checkpoint).epoch
+        for pid in [*workers_of(second.pid), second.pid]:
+            os.kill(pid, signal.SIGKILL)
+        out, errors = first.communicate(timeout=ENDS)
+    finally:
+        for process in (first, second):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+    assert first.returncode == 0, errors
+    assert 1 <= before < EPOCHS
+    assert out.count("## What to do next") == 1 and f"epoch {EPOCHS}/{EPOCHS}" in errors
+    assert errors.count("epoch 1/") == 1  # it went on from the checkpoint
+
+
+SCRIPT = """
+import sys
+import torch.distributed as dist
+import mobilenetv2 as mn
+photos, run, own, *changes = sys.argv[1:]
+if own == "own":
+    dist.init_process_group("gloo")
+found = mn.train(photos, run, weights=None, epochs=6, changes=changes)
+assert found.best.is_dir() and found.metrics["validation.images"] == 6
+if own == "own":
+    dist.barrier()  # the program's group is still there
+    dist.destroy_process_group()
+"""
+
+
+@pytest.mark.parametrize("group", ["own", "none"])
+def test_a_program_that_torchrun_starts_trains_as_the_command(
+    group: str, photos: Path, options: list[str], two: dict[str, object], tmp_path: Path
+) -> None:
+    script, run = tmp_path / "program.py", tmp_path / "run"
+    script.write_text(SCRIPT)
+    changes = [word for word in options if "=" in word]
+    process = torchrun(2, str(script), str(photos), str(run), group, *changes)
+    _, errors = process.communicate(timeout=ENDS)
+    assert process.returncode == 0, errors
     assert outcome(run) == two
 
 
