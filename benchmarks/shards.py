@@ -29,7 +29,7 @@ from machine import machine
 from PIL import Image
 
 import mobilenetv2 as mn
-from mobilenetv2.data.batches import epoch_order, in_parallel
+from mobilenetv2.data.batches import AHEAD, GROUP, epoch_order, in_parallel
 from mobilenetv2.data.dataset import Split, open_dataset
 from mobilenetv2.data.remote.transports import FsspecTransport, Part
 from mobilenetv2.files import write_atomically
@@ -88,7 +88,12 @@ def ours(place: str, order: str, decoded: bool) -> Iterator[int]:
     photos = [split.photos[index] for index in order_of(split, order)]
     with split.source.ahead([photo.name for photo in photos]):
         if decoded:
-            yield from in_parallel(lambda photo: np.asarray(split.image(photo)).size, photos)
+            parts = [photos[at : at + GROUP] for at in range(0, len(photos), GROUP)]
+            for sizes in in_parallel(
+                lambda part: [np.asarray(split.image(photo)).size for photo in part], parts,
+                ahead=AHEAD // GROUP,
+            ):  # fmt: skip
+                yield from sizes
         elif "://" in place:
             yield from in_parallel(lambda photo: len(split.source.read(photo.name)), photos)
         else:

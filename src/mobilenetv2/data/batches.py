@@ -28,6 +28,8 @@ AHEAD = 64
 """Jobs in flight for each worker: enough to bridge a slow photo, with bounded memory."""
 PATIENCE = 0.5
 """Seconds between two looks for a result while jobs come with pauses."""
+GROUP = 16
+"""Most photos of a job of :func:`batches`: each job has a cost of its own."""
 BATCHES_AHEAD = 4
 """Jobs in flight for each worker if a job is a whole batch."""
 
@@ -197,9 +199,17 @@ def batches(load: Callable[[int], NDArray], chunks: Sequence[NDArray]) -> Batche
 
     ``load`` is called in threads and returns uint8 (height, width, channels), all of one size.
     """
-    pictures = in_parallel(load, [int(index) for chunk in chunks for index in chunk])
+    # Each worker has several parts of every batch, so that a slow photo holds none up.
+    each = min(max(1, max(map(len, chunks), default=1) // (4 * workers())), GROUP)
+    parts = [chunk[at : at + each] for chunk in chunks for at in range(0, len(chunk), each)]
+    loaded = in_parallel(
+        lambda part: [load(int(index)) for index in part], parts, ahead=max(1, AHEAD // each)
+    )
     for chunk in chunks:
-        yield np.stack([next(pictures) for _ in chunk]), chunk
+        pictures = list[NDArray]()
+        while len(pictures) < len(chunk):
+            pictures += next(loaded)
+        yield np.stack(pictures), chunk
 
 
 def whole_batches(load: Callable[[NDArray], NDArray], chunks: Sequence[NDArray]) -> Batches:
