@@ -112,8 +112,8 @@ def taken(
 ) -> Found:
     """Return losses and weights after the steps of some processes."""
     output = folder / f"{processes}-{dtype}{layout}-{seed}.npz"
-    words = (__file__, "--worker", str(output), dtype, layout or "channels_last")
-    words += (str(count), str(seed))
+    words = [__file__, "--worker", str(output), dtype, layout or "channels_last"]
+    words += [str(count), str(seed)]
     finished(torchrun(processes, *words))
     with np.load(output) as found:
         return {name: found[name] for name in found.files}

@@ -17,7 +17,7 @@ from mobilenetv2.errors import MobileNetV2Error, RunError
 from mobilenetv2.training.distributed import Group, Launch, joined, launched
 from mobilenetv2.training.folder import RunFolder
 from mobilenetv2.training.recipe import Recipe
-from mobilenetv2.training.run import goes_on
+from mobilenetv2.training.run import goes_on, launch_of
 
 
 def member(rank: int, size: int) -> Group:
@@ -119,20 +119,28 @@ def test_a_process_without_others_is_alone(environment: pytest.MonkeyPatch) -> N
 def test_a_job_goes_on_only_in_its_own_folder(tmp_path: Path) -> None:
     first, again = Launch(0, 2, job="a", may_restart=True), Launch(0, 2, 0, 2, 1, True, "a")
     other = again._replace(job="b")
+    plain = {"resume": False, "overwrite": False, "epochs": 2, "weights": None}
+    over, resumed = {**plain, "overwrite": True}, {**plain, "resume": True}
     run = RunFolder(tmp_path / "run")
-    assert not goes_on(run.path, again)  # killed before it had begun
-    run.begin(Recipe(), (), "photos", None, "torch", None, launch="a")
-    assert not goes_on(run.path, None)
-    assert goes_on(run.path, again) and goes_on(run.path, again, overwrite=True)
-    assert goes_on(run.path, first)  # another number of machines is no restart to torchrun
-    # Without --overwrite the first start would have been refused, so this is the same run.
-    assert goes_on(run.path, other) and not goes_on(run.path, other, overwrite=True)
+    assert not goes_on(run.path, again, plain)  # killed before it had begun
+    run.begin(Recipe(), (), "photos", None, "torch", None, launch=launch_of(first, plain))
+    assert not goes_on(run.path, None, plain)
+    assert goes_on(run.path, again, plain) and goes_on(run.path, again, over)
+    assert goes_on(run.path, first, plain)  # another number of machines is no restart to torchrun
+    for options in (plain, over):  # a run of another job, or of one of that name
+        assert not goes_on(run.path, other, options)
+        assert not goes_on(run.path, first, {**options, "epochs": 3})
+        assert not goes_on(run.path, again, {**options, "epochs": 3})
+    assert goes_on(run.path, other, resumed) and not goes_on(
+        run.path, first, {**resumed, "seed": 1}
+    )
     run.summary.write_text("# finished")
-    assert not goes_on(run.path, first)  # a second job of that name is told that it is finished
-    assert goes_on(run.path, again) and not run.summary.exists()  # it is measured again
+    assert not goes_on(run.path, first, plain)  # a second job of that name is told so
+    assert not goes_on(run.path, other, plain) and run.summary.exists()
+    assert goes_on(run.path, again, plain) and not run.summary.exists()  # it is measured again
     with pytest.raises(RunError, match="may start this training again, which then needs the name"):
-        goes_on(None, first)
-    assert not goes_on(None, Launch(0, 2))
+        goes_on(None, first, plain)
+    assert not goes_on(None, Launch(0, 2), plain)
 
 
 SCRIPT = """

@@ -217,6 +217,14 @@ def test_a_program_that_torchrun_starts_trains_as_the_command(
     assert outcome(run) == two
 
 
+def test_batch_norm_of_all_processes_is_measured_on_unequal_numbers_of_batches(
+    photos: Path, quick: tuple[str, ...], tmp_path: Path
+) -> None:
+    changes = set_to("batch_size=8", "computation.sync_batch_norm=true", "reestimate=24")
+    said = train(2, photos, tmp_path / "run", *quick, "--epochs", "1", *changes)
+    assert "epoch 1/1" in said  # one process has two batches, the other has one
+
+
 def test_ctrl_c_saves_at_one_step_and_another_number_of_processes_goes_on(
     photos: Path, options: list[str], tmp_path: Path
 ) -> None:

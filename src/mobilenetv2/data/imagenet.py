@@ -101,7 +101,9 @@ def read_devkit(path: Path) -> tuple[list[str], dict[str, int]]:
         lines = content(TRUTH).split()
     except ImageError as error:
         raise DataError(str(error)) from None
-    if wrong := [line for line in lines if not line.isdigit() or int(line) not in ids]:
+    if wrong := [
+        line for line in lines if not line.isdigit() or len(line) > 9 or int(line) not in ids
+    ]:
         raise DataError(
             f"{escaped(path)}/{TRUTH}: {escaped(wrong[0].decode(errors='replace'))[:40]!r} is no "
             f"number from 1 to {CLASSES}"

@@ -2,6 +2,7 @@
 
 import math
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
@@ -175,23 +176,38 @@ def train_here(
     """
 
     def chosen(place: Launch | None) -> Job:
-        if goes_on(output, place, options["overwrite"]):
+        if goes_on(output, place, options):
             kept = {name: options[name] for name in KEPT}
             return choose_job(data, output, resume=True, **kept)
         return choose_job(data, output, **options)
 
     with joined(options["device"], launcher) as group:
         job = group.first(lambda: chosen(group.place))
-        name = group.place.job if group.place else ""
-        return carry_out(replace(job, device=group.device, launch=name), group)
+        launch = launch_of(group.place, options) if group.place else ""
+        return carry_out(replace(job, device=group.device, launch=launch), group)
+
+
+def launch_of(place: Launch, options: Mapping[str, Any]) -> str:
+    """Return the name of a job of ``torchrun`` and a hash of what it was asked to do.
+
+    The name alone may return, as a fixed ``--rdzv-id`` does, with other options.
+    """
+    plain = (str, int, float, bool, PathLike, dict, list, tuple, Recipe, type(None))
+    asked = [
+        f"{name}={value if isinstance(value, plain) else type(value).__name__!r}"
+        for name, value in sorted(options.items())
+        if name not in ("resume", "overwrite")
+    ]
+    return f"{place.job} {zlib.crc32(repr(asked).encode('utf-8', 'backslashreplace')):08x}"
 
 
 def goes_on(
-    output: str | PathLike[str] | None, place: Launch | None, overwrite: bool = False
+    output: str | PathLike[str] | None, place: Launch | None, options: Mapping[str, Any]
 ) -> bool:
     """Return True if ``torchrun`` started this job again, and its run is to be continued.
 
     A run that was finished before another process failed is measured again, from its checkpoint.
+    The run of another job is left alone, whatever was restarted.
 
     Raises:
         RunError: a restart could not find its run folder.
@@ -208,8 +224,8 @@ def goes_on(
     folder = RunFolder(Path(output))
     if not folder.start.is_file():
         return False
-    same = folder.read_start().launch == place.job
-    if place.restarts and (same or not overwrite):
+    same = folder.read_start().launch == launch_of(place, options)
+    if place.restarts and (same or options["resume"]):
         folder.summary.unlink(missing_ok=True)
         return True
     return same and not folder.summary.is_file()

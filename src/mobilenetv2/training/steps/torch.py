@@ -43,7 +43,7 @@ from mobilenetv2.training.inputs import PhotoViews, Views
 from mobilenetv2.training.recipe import Recipe
 from mobilenetv2.training.schedule import depth, thawed_depth
 from mobilenetv2.training.steps import State, Trainer, dropout_of, require_same_state
-from mobilenetv2.training.steps.torch_batch_norm import synchronise
+from mobilenetv2.training.steps.torch_batch_norm import separately, synchronise
 from mobilenetv2.training.steps.torch_network import (
     Replicas,
     choose_precision,
@@ -238,7 +238,8 @@ class TorchTrainer(Trainer):
     def reestimate(self, batches: Iterable[NDArray]) -> None:
         """Measure the BatchNorm statistics again, on batches of step inputs."""
         inputs = (self._inputs(pictures) for pictures in batches)
-        reestimate(self.network, inputs, self._frozen_norms(), self.group)
+        with separately(self.network):  # processes may have different numbers of batches
+            reestimate(self.network, inputs, self._frozen_norms(), self.group)
 
     def predictor(self, outputs: Literal["logits", "features"] = "logits") -> Predictor:
         """Return a function that runs the network in evaluation mode, with its current weights."""

@@ -5,6 +5,8 @@ variance and a count from each process, and two sums for the gradient, and compu
 PyTorch's functions. The layers keep their class, their names and their running statistics.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import MethodType
 from typing import Any
 
@@ -29,6 +31,21 @@ def synchronise(network: nn.Module, group: Group) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.forward = MethodType(forward, module)  # type: ignore[method-assign]
+
+
+@contextmanager
+def separately(network: nn.Module) -> Iterator[None]:
+    """Let the BatchNorm layers use the photos of this process alone in a ``with`` block.
+
+    Processes may then compute different numbers of batches.
+    """
+    layers = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    joint = [(layer, vars(layer).pop("forward")) for layer in layers if "forward" in vars(layer)]
+    try:
+        yield
+    finally:
+        for layer, forward in joint:
+            layer.forward = forward  # type: ignore[method-assign]
 
 
 def _normalised(layer: nn.BatchNorm2d, x: Tensor, group: Group) -> Tensor:
