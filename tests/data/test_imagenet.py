@@ -208,6 +208,7 @@ def test_damaged_and_foreign_archives_are_refused(
     )
     assert "1001" in refused("number", DEVKIT, truth(b"490\n1001\n"))
     assert "no number" in refused("text", DEVKIT, truth(b"sea snake\n"))
+    assert "no number" in refused("digits", DEVKIT, truth(b"490\n" + b"1" * 5000))
     assert "numbers 1 to 2" in refused("short", DEVKIT, truth(b"490\n1\n"))
     assert "no meta.mat" in refused("meta", DEVKIT, without("meta.mat"))
     assert "not the devkit's" in refused(

@@ -3,7 +3,6 @@
 Ray is imported here only, with its usage statistics off.
 """
 
-import contextlib
 import importlib
 import logging
 import os
@@ -12,7 +11,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -94,22 +93,17 @@ def _place(address: str) -> tuple[str, int]:
     return host, int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 0
 
 
-def package(on: str) -> Any:
+def package() -> Any:
     """Import Ray with its statistics off, and return the package.
-
-    Args:
-        on: the Ray that will be connected to, as :func:`parse` takes it.
 
     Raises:
         MissingExtra: Ray is not installed.
-        MobileNetV2Error: ``on`` names no Ray.
 
     Example:
         >>> from mobilenetv2.cluster.connection import package
-        >>> package("ray").__name__  # doctest: +SKIP
+        >>> package().__name__  # doctest: +SKIP
         'ray'
     """
-    parse(on)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     with suppress_greetings():
@@ -138,7 +132,7 @@ def connected(on: str) -> Iterator[Any]:
         1
     """
     where = parse(on)
-    ray = package(on)
+    ray = package()
     if ray.is_initialized():
         yield ray
         return
@@ -175,7 +169,7 @@ def _without_prints() -> Iterator[None]:
 
 
 def _use_token(make: bool) -> None:
-    """Have Ray show the user's token, if there is one; it does so itself for ``ray.init()`` only.
+    """Make Ray show the user's token, if there is one, to any cluster and not only to its own.
 
     Args:
         make: True to write a token first if there is none. Two Rays of this machine that start at
@@ -184,7 +178,7 @@ def _use_token(make: bool) -> None:
     if make and not _has_token():
         _make_token()
     name = "ray._private.authentication.authentication_token_setup"
-    with contextlib.suppress(ImportError):  # an older Ray, which asks for no token
+    with suppress(ImportError):  # an older Ray, which asks for no token
         setup = importlib.import_module(name)
         setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
@@ -198,7 +192,7 @@ def _has_token() -> bool:
 def _make_token() -> None:
     """Write the file of the user's token, whole and once."""
     place = TOKEN.expanduser()
-    with contextlib.suppress(OSError):  # Ray says what is wrong with the place
+    with suppress(OSError):  # Ray says what is wrong with the place
         place.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=place.parent)  # a file that only the user can read
         try:

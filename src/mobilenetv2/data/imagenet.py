@@ -29,6 +29,8 @@ DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 META = "meta.mat"
 CLASSES = 1000
+NUMBER = re.compile(rb"\d{1,4}")
+"""Number of a class in the devkit."""
 LARGEST_META = 64 * 1024**2
 """Most bytes of ``meta.mat``, which has some 0.1 MB."""
 
@@ -101,9 +103,8 @@ def read_devkit(path: Path) -> tuple[list[str], dict[str, int]]:
         lines = content(TRUTH).split()
     except ImageError as error:
         raise DataError(str(error)) from None
-    if wrong := [
-        line for line in lines if not line.isdigit() or len(line) > 9 or int(line) not in ids
-    ]:
+    # int() refuses thousands of digits with an error of its own.
+    if wrong := [line for line in lines if not NUMBER.fullmatch(line) or int(line) not in ids]:
         raise DataError(
             f"{escaped(path)}/{TRUTH}: {escaped(wrong[0].decode(errors='replace'))[:40]!r} is no "
             f"number from 1 to {CLASSES}"

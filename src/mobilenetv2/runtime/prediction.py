@@ -246,8 +246,9 @@ def _cluster(
     from mobilenetv2.runtime.on_ray import Cluster
 
     require_threads(threads)
-    package(on)
-    return Cluster(on, workers, threads)
+    cluster = Cluster(on, workers, threads)
+    package()  # a missing extra is told before the photos are looked for
+    return cluster
 
 
 def _sample_of(photos: CollectedPhotos, record: Preprocessing) -> NDArray:

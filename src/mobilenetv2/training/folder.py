@@ -49,7 +49,8 @@ class Start(NamedTuple):
     deterministic: bool = False
     """True if the run computes in one thread."""
     launch: str = ""
-    """Name of the job of ``torchrun`` that began the run; '' without one."""
+    """Name of the job of ``torchrun`` that began the run, with a hash of its options; '' without
+    one."""
 
 
 class RunFolder:
@@ -121,7 +122,8 @@ class RunFolder:
             ignore: patterns of names that were passed over; recorded for a resumed run.
             zip_encoding: encoding of names in an archive; recorded for a resumed run.
             deterministic: recorded, so that a resumed run also computes in one thread.
-            launch: name of the job of ``torchrun``; recorded, so that its restarts go on.
+            launch: name of the job of ``torchrun`` with a hash of its options; recorded, so that
+                its restarts go on.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         self.clear()  # open_run allowed it

@@ -65,7 +65,8 @@ class Job:
     deterministic: bool = False
     """True to compute in one thread, so that the number of cores does not change the result."""
     launch: str = ""
-    """Name of the job of ``torchrun`` that this process belongs to; '' without one."""
+    """Name of the job of ``torchrun`` that this process belongs to, with a hash of its options; ''
+    without one."""
 
 
 class Trial(NamedTuple):
